@@ -1,0 +1,91 @@
+"""What a run or a `judge` call found, whole: the one object that report, terminal and JSON show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from shipworthy.core.records import Answer, Candidate, Decision, Limit, Outcome, Verdict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A sentence for people: a locale key and its arguments; `core.locale.text` renders it."""
+
+    key: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """The cheapest action likely to change a verdict.
+
+    probability is the chance that the limit is then decided, pass_probability that it then passes.
+    """
+
+    candidate: str
+    phrase: Phrase
+    probability: float
+    pass_probability: float
+    cost_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One finished judgement. Candidates exclude the parent and stand in the order given.
+
+    measurements has the columns of `Measurement`, the parent's rows included; ids are
+    `Candidate.id`. `best` is the id of the candidate that ships, or None.
+    """
+
+    run: str
+    name: str
+    kind: Literal["judge", "run", "rehearsal"]
+    created: datetime
+    task: str
+    limits: tuple[Limit, ...]
+    parent: Candidate
+    candidates: tuple[Candidate, ...]
+    nominated: tuple[str, ...]
+    measurements: pl.DataFrame
+    decisions: tuple[Decision, ...]
+    verdicts: tuple[Verdict, ...]
+    answer: Answer
+    best: str | None
+    objective: str
+    confidence: float
+    alpha: float
+    opening: int
+    groups: tuple[str, ...] = ()
+    unit: str | None = None
+    next_steps: tuple[NextStep, ...] = ()
+    not_measured: tuple[Phrase, ...] = ()
+    notes: tuple[Phrase, ...] = ()
+    evidence: tuple[tuple[str, str], ...] = ()
+    """Rows of the evidence block: (locale key of the label, text)."""
+    seconds: float = 0.0
+    cached_stages: int = 0
+    group_names: Mapping[str, str] = field(default_factory=dict)
+    """Names for people of group values ("nyt" -> "NYT"), optional."""
+
+    def verdict_of(self, candidate: str) -> Verdict:
+        """Return the verdict of one candidate by id."""
+        return next(v for v in self.verdicts if v.candidate == candidate)
+
+    def decisions_of(self, candidate: str) -> tuple[Decision, ...]:
+        """Return the decisions about one candidate by id."""
+        return tuple(d for d in self.decisions if d.candidate == candidate)
+
+    def outcome_of(self, candidate: str) -> Outcome:
+        """Return the worst decision of the limits that count: fail, then cannot tell, then pass."""
+        answer = self.verdict_of(candidate).answer
+        return {
+            Answer.SHIP: Outcome.PASS,
+            Answer.HOLD: Outcome.FAIL,
+            Answer.UNDECIDED: Outcome.CANNOT_TELL,
+        }[answer]
