@@ -1,0 +1,178 @@
+"""What pydantic found wrong in a settings file, said as one line for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from shipworthy.core.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from shipworthy.core.yaml import Document, Key, KeyPath
+
+_WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "string": "text",
+    "path": "a path",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "keys with values",
+    "model": "keys with values",
+    "mapping": "keys with values",
+    "date": "a date as 2026-01-31",
+    "datetime": "a time as 2026-01-31T12:00:00Z",
+}
+
+
+def explain(
+    error: ValidationError, model_class: type[BaseModel], document: Document, at: KeyPath
+) -> SettingsError:
+    """Return the first problem, in the order of the file, as a SettingsError.
+
+    at: key path of the model inside the document.
+    """
+    problems = [
+        _Problem(details, model_class, document, at) for details in error.errors(include_url=False)
+    ]
+    first = min(_meant(problems), key=lambda problem: problem.line or 0)
+    return SettingsError(
+        first.sentence, file=document.file, line=first.line, key=first.key, fix=first.fix
+    )
+
+
+def fields_at(model_class: type[BaseModel], path: Sequence[Key]) -> set[str]:
+    """Return the names that are valid keys under a path of keys of a settings model."""
+    models: list[Any] = [model_class]
+    for key in path:
+        inner: list[Any] = []
+        for model in models:
+            if isinstance(key, int) or not _is_model(model):
+                inner.append(model)
+                continue
+            for name, info in model.model_fields.items():
+                if key in (name, info.alias):
+                    inner.extend(_inside(info.annotation))
+        models = inner or models
+    return {
+        info.alias or name
+        for model in models
+        if _is_model(model)
+        for name, info in model.model_fields.items()
+    }
+
+
+class _Problem:
+    """One error of pydantic with its place in the file."""
+
+    def __init__(
+        self, details: Any, model_class: type[BaseModel], document: Document, at: KeyPath
+    ) -> None:
+        from shipworthy.core.yaml import dotted
+
+        self.kind: str = details["type"]
+        self.given = details["input"]
+        self.context = details.get("ctx", {})
+        self.message: str = details["msg"]
+        inside, branch = _existing(details["loc"], document.at(at), self.kind)
+        self.place = (*at, *inside)
+        self.union = None if branch is None else ("union", *at, *inside[:branch])
+        self.line = document.nearest_line(self.place)
+        self.key = dotted(self.place)
+        self.wanted = ""
+        self.fix = ""
+        self.sentence = self._sentence(model_class, inside)
+
+    def _sentence(self, model_class: type[BaseModel], inside: KeyPath) -> str:
+        if self.kind == "extra_forbidden":
+            self.fix = nearest(str(inside[-1]), fields_at(model_class, inside[:-1]))
+            return "unknown key"
+        if self.kind == "missing":
+            return "is missing"
+        if self.kind in ("value_error", "assertion_error"):
+            return str(self.context.get("error", self.message))
+        if self.kind in ("literal_error", "enum"):
+            written = self.context["expected"].replace(" or ", ", ")
+            allowed = [word.strip(" '") for word in written.split(",")]
+            if isinstance(self.given, str):
+                self.fix = nearest(self.given, allowed)
+                self.fix = self.fix if self.fix.startswith("did") else ""
+            self.wanted = " or ".join(repr(word) for word in allowed)
+            return f"{_shown(self.given)} is not one of {', '.join(allowed)}"
+        kind = self.kind.removesuffix("_type").removesuffix("_parsing")
+        self.wanted = _WANTED["int"] if kind.startswith("int_") else _WANTED.get(kind, "")
+        if self.wanted:
+            return f"needs {self.wanted}, not {_shown(self.given)}"
+        message = self.message.removeprefix("Input should be ").removeprefix("Value ")
+        return f"must be {message}, not {_shown(self.given)}"
+
+
+def _meant(problems: list[_Problem]) -> list[_Problem]:
+    """Of what each branch of a union says keep the branch that went deepest; join equals."""
+    groups: dict[Any, list[_Problem]] = {}
+    for index, problem in enumerate(problems):
+        name = index if problem.union is None else problem.union
+        groups.setdefault(name, []).append(problem)
+    kept = []
+    for group in groups.values():
+        deepest = max(len(problem.place) for problem in group)
+        best = [problem for problem in group if len(problem.place) == deepest]
+        wanted = dict.fromkeys(problem.wanted for problem in best)
+        if len(wanted) > 1 and "" not in wanted:
+            best[0].sentence = f"needs {' or '.join(wanted)}, not {_shown(best[0].given)}"
+        kept.append(best[0])
+    return kept
+
+
+def _existing(loc: Sequence[Any], data: Any, kind: str) -> tuple[KeyPath, int | None]:
+    """Return the keys of a pydantic location that stand in the file, and where a union began.
+
+    Locations also hold the names of union branches and validators; those are no keys. The last
+    part of a missing key is kept.
+    """
+    kept: list[Key] = []
+    branch: int | None = None
+    for index, key in enumerate(loc):
+        if _holds(data, key):
+            data = data[key]
+        elif not (kind == "missing" and index == len(loc) - 1):
+            branch = len(kept) if branch is None else branch
+            continue
+        kept.append(key)
+    return tuple(kept), branch
+
+
+def _holds(data: Any, key: Any) -> bool:
+    if isinstance(data, list):
+        return isinstance(key, int) and key < len(data)
+    return isinstance(data, Mapping) and key in data
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    if _is_model(annotation):
+        yield annotation
+    elif get_origin(annotation) is not None:
+        for part in get_args(annotation):
+            yield from _inside(part)
+
+
+def _is_model(value: Any) -> bool:
+    from pydantic import BaseModel
+
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _shown(value: Any) -> str:
+    words = {True: "true", False: "false", None: "nothing"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    if isinstance(value, Mapping):
+        return "keys with values"
+    if isinstance(value, list | tuple):
+        return "a list"
+    written = repr(value)
+    return written if len(written) <= 60 else f"{written[:57]}…'"
