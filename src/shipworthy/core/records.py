@@ -85,7 +85,7 @@ ALL_ROWS = Slice()
 class Candidate:
     """One artefact that might ship, and how it came to be.
 
-    `id` is the first 12 hex digits of sha256 over parents, lever, settings, seed and artefact digest.
+    `id` is the first 12 hex digits of sha256 over parents, lever, settings, seed, artefact digest.
     """
 
     name: str
@@ -155,14 +155,15 @@ class Measurement:
 class Limit:
     """One line of a policy.
 
-    slices: "all", "each group", "worst group", {"each": column} or {column: value}.
+    slices: "all", "each group", "worst group", {"each": column}, {"each": (column, column)} for
+    intersections, or {column: value}.
     bound: a number, or the name of another measure of the same candidate.
     """
 
     measure: str
     side: Literal["at_least", "at_most"]
     bound: float | str
-    slices: str | Mapping[str, Scalar] = "all"
+    slices: str | Mapping[str, Scalar | tuple[str, ...]] = "all"
     relative_to: RelativeTo = "none"
     tier: Tier = "supporting"
     unknown: OnUnknown = "block"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from shipworthy.core.errors import SettingsError, nearest
 
@@ -46,23 +47,18 @@ def explain(
 
 
 def fields_at(model_class: type[BaseModel], path: Sequence[Key]) -> set[str]:
-    """Return the names that are valid keys under a path of keys of a settings model."""
-    models: list[Any] = [model_class]
+    """Return the names that are valid keys under a path of a settings model.
+
+    Parts of the path that name a union branch or a validator are passed over.
+    """
+    kinds = list(_leaves(model_class))
     for key in path:
-        inner: list[Any] = []
-        for model in models:
-            if isinstance(key, int) or not _is_model(model):
-                inner.append(model)
-                continue
-            for name, info in model.model_fields.items():
-                if key in (name, info.alias):
-                    inner.extend(_inside(info.annotation))
-        models = inner or models
+        kinds = [leaf for kind in kinds for leaf in _below(kind, key)] or kinds
     return {
         info.alias or name
-        for model in models
-        if _is_model(model)
-        for name, info in model.model_fields.items()
+        for kind in kinds
+        if _is_model(kind)
+        for name, info in kind.model_fields.items()
     }
 
 
@@ -85,11 +81,11 @@ class _Problem:
         self.key = dotted(self.place)
         self.wanted = ""
         self.fix = ""
-        self.sentence = self._sentence(model_class, inside)
+        self.sentence = self._sentence(model_class, details["loc"])
 
-    def _sentence(self, model_class: type[BaseModel], inside: KeyPath) -> str:
+    def _sentence(self, model_class: type[BaseModel], loc: KeyPath) -> str:
         if self.kind == "extra_forbidden":
-            self.fix = nearest(str(inside[-1]), fields_at(model_class, inside[:-1]))
+            self.fix = nearest(str(loc[-1]), fields_at(model_class, loc[:-1]))
             return "unknown key"
         if self.kind == "missing":
             return "is missing"
@@ -103,6 +99,8 @@ class _Problem:
                 self.fix = self.fix if self.fix.startswith("did") else ""
             self.wanted = " or ".join(repr(word) for word in allowed)
             return f"{_shown(self.given)} is not one of {', '.join(allowed)}"
+        if self.kind == "too_short":
+            return f"needs at least {self.context['min_length']} of them"
         kind = self.kind.removesuffix("_type").removesuffix("_parsing")
         self.wanted = _WANTED["int"] if kind.startswith("int_") else _WANTED.get(kind, "")
         if self.wanted:
@@ -121,10 +119,11 @@ def _meant(problems: list[_Problem]) -> list[_Problem]:
     for group in groups.values():
         deepest = max(len(problem.place) for problem in group)
         best = [problem for problem in group if len(problem.place) == deepest]
-        wanted = dict.fromkeys(problem.wanted for problem in best)
+        first = min(best, key=lambda problem: problem.line or 0)
+        wanted = dict.fromkeys(p.wanted for p in best if p.place == first.place)
         if len(wanted) > 1 and "" not in wanted:
-            best[0].sentence = f"needs {' or '.join(wanted)}, not {_shown(best[0].given)}"
-        kept.append(best[0])
+            first.sentence = f"needs {' or '.join(wanted)}, not {_shown(first.given)}"
+        kept.append(first)
     return kept
 
 
@@ -152,18 +151,36 @@ def _holds(data: Any, key: Any) -> bool:
     return isinstance(data, Mapping) and key in data
 
 
-def _inside(annotation: Any) -> Iterator[Any]:
-    if _is_model(annotation):
-        yield annotation
-    elif get_origin(annotation) is not None:
+def _below(kind: Any, key: Key) -> Iterator[Any]:
+    if _is_model(kind):
+        for name, info in kind.model_fields.items():
+            if key in (name, info.alias):
+                yield from _leaves(info.annotation)
+    elif get_origin(kind) is dict and isinstance(key, str):
+        yield from _leaves(get_args(kind)[1])
+    elif get_origin(kind) in (list, tuple) and isinstance(key, int):
+        yield from _leaves(get_args(kind)[0])
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the models and containers that a value of this annotation may be."""
+    from pydantic import RootModel
+
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        yield from _leaves(annotation.model_fields["root"].annotation)
+    elif get_origin(annotation) is Annotated:
+        yield from _leaves(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
         for part in get_args(annotation):
-            yield from _inside(part)
+            yield from _leaves(part)
+    else:
+        yield annotation
 
 
 def _is_model(value: Any) -> bool:
     from pydantic import BaseModel
 
-    return isinstance(value, type) and issubclass(value, BaseModel)
+    return get_origin(value) is None and isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def _shown(value: Any) -> str:

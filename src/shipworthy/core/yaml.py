@@ -125,6 +125,8 @@ def parse_yaml(content: str, *, file: str = "settings") -> Document:
 def load_settings(model_class: type[Model], document: Document, at: Sequence[Key] = ()) -> Model:
     """Check the values under a key path against a pydantic model, strictly.
 
+    The model sees strict JSON: lists fit tuples, text fits paths and dates. What a "before"
+    validator returns is checked as strict Python instead, so it must return tuples and paths.
     Raises SettingsError for the first problem in the file, with line, dotted key and, for unknown
     names, the nearest valid one.
     """
@@ -135,8 +137,6 @@ def load_settings(model_class: type[Model], document: Document, at: Sequence[Key
     value = document.at(at)
     if value is None:
         value = {}
-    if not isinstance(value, dict):
-        raise document.error("needs keys with values", at, fix="see `shipworthy schema`")
     try:
         # Strict JSON keeps types apart but still takes lists for tuples and text for paths.
         return model_class.model_validate_json(json.dumps(value), strict=True)
