@@ -85,7 +85,7 @@ def bonett_price_z(
     lost, gained, n, delta = _flips(lost, gained, n, delta)
     change, error = _adjusted(lost, gained, n)
     z = (change - delta) / error
-    z = np.where(np.abs(delta) > 1, -np.inf * np.sign(delta), z)
+    z = np.where(np.abs(delta) > 1, np.copysign(np.inf, -delta), z)
     return np.where(n > 0, z, np.nan)
 
 

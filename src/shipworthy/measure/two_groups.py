@@ -86,7 +86,7 @@ def agresti_caffo_z(
     x1, n1, x2, n2, delta = _two(x1, n1, x2, n2, delta)
     difference, error = _plus_four(x1, n1, x2, n2, np.ones_like(x1))
     z = (difference - delta) / error
-    z = np.where(np.abs(delta) > 1, -np.inf * np.sign(delta), z)
+    z = np.where(np.abs(delta) > 1, np.copysign(np.inf, -delta), z)
     return np.where((n1 > 0) & (n2 > 0), z, np.nan)
 
 
@@ -183,7 +183,7 @@ def koopman(
     logs = crossing(lambda t: koopman_z(xa, na, xb, nb, np.exp(t)), z, -limit, start)
     low = np.where((xa == 0) | np.isinf(z), 0.0, np.exp(np.minimum(logs, start)))
     low = np.where((n1 > 0) & (n2 > 0), low, np.nan)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return Interval(low[0], 1 / low[1])
 
 
