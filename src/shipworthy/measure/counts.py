@@ -136,8 +136,10 @@ def encode_strings(values: ArrayLike | pl.Series) -> tuple[NDArray[Any], tuple[s
     """
     import polars as pl
 
-    series = values if isinstance(values, pl.Series) else pl.Series(np.asarray(values, object))
-    series = series.cast(pl.String)
+    if not isinstance(values, pl.Series):
+        array = np.asarray(values)
+        values = pl.Series(array.tolist() if array.dtype == object else array, strict=False)
+    series = values.cast(pl.String)
     names = series.unique().drop_nulls().sort().to_list()
     codes = series.cast(pl.Enum(names)).to_physical()
     if series.null_count() == 0:
