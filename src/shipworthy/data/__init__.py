@@ -10,6 +10,7 @@ _MODULES = {
     "Description": "builtin",
     "Encoded": "batches",
     "buckets": "batches",
+    "builtin_archive": "builtin",
     "builtin_model": "builtin",
     "builtin_table": "builtin",
     "describe": "builtin",
@@ -17,7 +18,10 @@ _MODULES = {
     "minilm": "builtin",
     "pad": "batches",
     "read_sentiment": "builtin",
+    "read_table": "sources",
+    "require_columns": "sources",
     "sentiment": "builtin",
+    "source_files": "sources",
 }
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "Description",
     "Encoded",
     "buckets",
+    "builtin_archive",
     "builtin_model",
     "builtin_table",
     "describe",
@@ -32,7 +37,10 @@ __all__ = [
     "minilm",
     "pad",
     "read_sentiment",
+    "read_table",
+    "require_columns",
     "sentiment",
+    "source_files",
 ]
 
 

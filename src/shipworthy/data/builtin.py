@@ -136,6 +136,12 @@ def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
     return sentiment(cache)
 
 
+def builtin_archive(name: str, cache: Path | None = None) -> Path:
+    """Return the archive that a built-in model or data set comes from; its digest is pinned."""
+    short = _known(name, tuple(_DESCRIPTIONS))
+    return fetch({"minilm": MINILM, "sentiment": VADER}[short], cache)
+
+
 def builtin_model(name: str, cache: Path | None = None) -> Path:
     """Return the folder that `builtin:minilm` stands for."""
     _known(name, ("minilm",))

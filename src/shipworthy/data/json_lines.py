@@ -1,0 +1,98 @@
+"""JSON Lines files into Polars: one object a line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.errors import DataError
+from shipworthy.data.delimited import not_utf8
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+
+def read_json_lines(file: Path) -> pl.DataFrame:
+    """Return a JSON Lines file; a key that a row lacks is null there.
+
+    Python's `NaN` and `Infinity` are read, although they are no JSON, since that is how Python
+    writes them. Rows are lines that are not blank.
+    Raises DataError naming the row that is no object, is broken or repeats a key.
+    """
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    if file.stat().st_size == 0:
+        raise DataError("the file is empty", file=file, fix="give a file with one object a line")
+    try:
+        return pl.read_ndjson(file, infer_schema_length=None)
+    except PolarsError:
+        # The fast reader names no row and knows no NaN; this one does both.
+        return _read_slowly(file)
+
+
+def _read_slowly(file: Path) -> pl.DataFrame:
+    import polars as pl
+    from polars.exceptions import PolarsError
+
+    try:
+        with file.open(encoding="utf-8-sig", newline="\n") as lines:
+            rows = [
+                _row(file, number, line)
+                for number, line in enumerate((x for x in lines if x.strip()), start=1)
+            ]
+    except UnicodeDecodeError:
+        raise not_utf8(file) from None
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pl.Series(name, values, strict=True)
+        except (PolarsError, TypeError):
+            columns[name] = pl.Series(name, _one_type(file, name, values))
+    return pl.DataFrame(columns)
+
+
+def _row(file: Path, number: int, line: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            names = [name for name, _ in pairs]
+            name = next(name for name in names if names.count(name) > 1)
+            raise DataError("the key is there twice", file=file, row=number, column=name)
+        return row
+
+    try:
+        row = json.loads(line, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"broken JSON at character {error.pos + 1} ({error.msg})",
+            file=file,
+            row=number,
+            fix="write one whole object on each line",
+        ) from None
+    if not isinstance(row, dict):
+        raise DataError(
+            f"a {type(row).__name__} instead of an object",
+            file=file,
+            row=number,
+            fix='write one object such as {"text": "…", "label": "…"} on each line',
+        )
+    return row
+
+
+def _one_type(file: Path, name: str, values: list[Any]) -> list[Any]:
+    """Make numbers of integers, floats and booleans; refuse what has no common type."""
+    for number, value in enumerate(values, start=1):
+        if value is not None and not isinstance(value, bool | int | float):
+            raise DataError(
+                f"the value {str(value)[:40]!r} has another type than the rows before",
+                file=file,
+                row=number,
+                column=name,
+                fix="write all values of a column as one type",
+            )
+    return [None if value is None else float(value) for value in values]
