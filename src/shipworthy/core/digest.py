@@ -53,9 +53,10 @@ def digest_json(value: Any) -> str:
     return digest_bytes(canonical_json(value).encode())
 
 
-def digest_file(path: Path | str) -> str:
+def digest_file(path: Path | str, *, memo: bool = True) -> str:
     """Return sha256 of a file's bytes, from the memo where its stamp is unchanged.
 
+    memo: False reads the file in any case and notes nothing, for files that will move.
     Raises InputError where the file is absent or cannot be read.
     """
     global _memo_changed
@@ -63,14 +64,14 @@ def digest_file(path: Path | str) -> str:
     try:
         before = _stamp(name)
         known = _memo.get(name)
-        if known is not None and known[0] == before:
+        if memo and known is not None and known[0] == before:
             return known[1]
         with open(name, "rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         after = _stamp(name)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if before == after and time.time_ns() - after[1] > _SETTLED_NS:
+    if memo and before == after and time.time_ns() - after[1] > _SETTLED_NS:
         with _guard:
             _memo[name] = (after, digest)
             _memo_changed = True
