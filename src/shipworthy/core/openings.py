@@ -182,10 +182,13 @@ def overlap(first: Sequence[str], second: Sequence[str]) -> bool:
 def _counted(earlier: Sequence[Opening], test_digest: str, sketch: Sequence[str]) -> list[Opening]:
     """Return the earlier openings that count against this test set, oldest first.
 
-    Those of its chain, less the longest beginning of the chain to which the set is mostly new.
+    Those of its chain, less the longest beginning to which the set is mostly new and after which
+    the count started again; the old rows so stay worn out when a set with new ones was opened.
     """
     chain = _chain(earlier, test_digest, sketch)
     for count in range(len(chain), 0, -1):
+        if count < len(chain) and chain[count].number != 1:
+            continue
         sketches = [opening.rows_sketch for opening in chain[:count]]
         same = any(opening.test_digest == test_digest for opening in chain[:count])
         share, evidence = share_of_new_rows(sketch, sketches)

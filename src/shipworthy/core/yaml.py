@@ -104,6 +104,9 @@ def parse_yaml(content: str, *, file: str = "settings") -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
+        if "end" in str(error.problem) and "stream" in str(error.problem) and error.context_mark:
+            # The end of the file is no help; what was opened and not closed is.
+            line = error.context_mark.line + 1
         problem = " ".join(str(error.problem or error.context or "broken YAML").split())
         if "'\\t'" in problem or (line and _indented_by_tab(content, line)):
             raise SettingsError(
