@@ -105,6 +105,23 @@ def test_what_counts(package: Path, file, old, new, changed, remembered) -> None
     assert (_closure(package) != before) == changed
 
 
+def test_folders_of_data_that_a_module_names(package: Path) -> None:
+    (package / "far" / "lists").mkdir()
+    (package / "far" / "lists" / "a.txt").write_text("x")
+    (package / "far" / "reading.py").write_text("FOLDER = 'lists'\n")
+    before = _closure(package, "made.reader")
+    assert "made.far.reading: lists/a.txt" in before
+    (package / "far" / "lists" / "a.txt").write_text("y")
+    assert _closure(package, "made.reader") != before
+
+
+def test_texts_for_people_do_not_count(package: Path) -> None:
+    (package / "locale" / "en").mkdir(parents=True)
+    (package / "locale" / "__init__.py").write_text("LANGUAGES = ('en',)\n")
+    (package / "locale" / "en" / "a.json").write_text("{}")
+    assert list(_closure(package, "made.locale")) == ["made", "made.locale"]
+
+
 def test_memory_is_used_and_survives_damage(package: Path) -> None:
     before = _closure(package)
     helper = package / "near" / "helper.py"

@@ -2,8 +2,8 @@
 
 The static import closure of a module inside the package: its imports, also those inside functions,
 and theirs. Module names in strings count (registries, worker modules), as do data files beside a
-module that it names. Comments, docstrings and layout don't count, imports under `TYPE_CHECKING`
-neither. From a room's lazy `__init__` only the names asked for count.
+module that it names. Comments, docstrings and layout don't count, imports under `TYPE_CHECKING` and
+texts for people neither. From a room's lazy `__init__` only the names asked for count.
 
 What is found only while running, such as a module name put together from parts, is not seen.
 """
@@ -21,14 +21,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shipworthy.core.digest import digest_bytes, digest_file, digest_json
+from shipworthy.core.digest import digest_bytes, digest_file, files_below
 from shipworthy.core.files import write_atomically
 
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 _FORMAT = f"1 python {sys.version_info.major}.{sys.version_info.minor}"
 _SETTLED_NS = 2_000_000_000
 _LONGEST_NAME = 200
-_FILE_NAME = re.compile(r"(?:[\w-]+/)*[\w-]+(?:\.[\w-]+)*\.(?!py$)\w+")
+_FILE_NAME = re.compile(r"(?!.*\.py$)[\w-]+(?:[./][\w-]+)*")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Sources:
         self._memo_file = memo_file
         self._memo: dict[str, Any] = {}
         self._read: dict[str, _Facts] = {}
+        self._listed: dict[Path, set[str]] = {}
         self._changed = False
         if memo_file is not None:
             with suppress(OSError, ValueError, AttributeError):
@@ -98,11 +99,27 @@ class Sources:
             yield from [table[wanted]] if wanted in table else table.values()
 
     def _data_files(self, module: str, facts: _Facts) -> Iterator[tuple[str, str]]:
+        """Yield the data files that a module names, and those in folders that it names."""
         file = self._file(module)
-        if file is not None:
-            for name in facts.files:
-                if (file.parent / name).is_file():
-                    yield f"{module}: {name}", digest_file(file.parent / name)
+        # Texts for people change no result; a corrected word must not start a training again.
+        if file is None or file.parent.name == "locale":
+            return
+        beside = self._beside(file.parent)
+        for name in facts.files:
+            if name.partition("/")[0] not in beside:
+                continue
+            place = file.parent / name
+            if place.is_file():
+                yield f"{module}: {name}", digest_file(place)
+            elif place.is_dir() and not (place / "__init__.py").exists():
+                for inner, path in files_below(place).items():
+                    if "__pycache__" not in path.parts:
+                        yield f"{module}: {name}/{inner}", digest_file(path)
+
+    def _beside(self, folder: Path) -> set[str]:
+        if folder not in self._listed:
+            self._listed[folder] = {path.name for path in folder.iterdir()}
+        return self._listed[folder]
 
     def _file(self, module: str) -> Path | None:
         package, *inside = module.split(".")
@@ -166,11 +183,6 @@ class Sources:
             self._changed = False
             content = {"format": self._label(), "files": self._memo}
             write_atomically(self._memo_file, json.dumps(content))
-
-
-def code_digest(closure: dict[str, str]) -> str:
-    """Return one digest over a closure."""
-    return digest_json(closure)
 
 
 def _parents(module: str) -> Iterator[str]:
