@@ -7,12 +7,16 @@ from typing import Any
 
 _MODULES = {
     "Batch": "batches",
+    "DataSettings": "settings",
     "Description": "builtin",
     "Encoded": "batches",
+    "Shares": "settings",
+    "Splits": "splits",
     "buckets": "batches",
     "builtin_archive": "builtin",
     "builtin_model": "builtin",
     "builtin_table": "builtin",
+    "check_splits": "splits",
     "describe": "builtin",
     "encode": "batches",
     "minilm": "builtin",
@@ -22,16 +26,21 @@ _MODULES = {
     "require_columns": "sources",
     "sentiment": "builtin",
     "source_files": "sources",
+    "split": "splits",
 }
 
 __all__ = [
     "Batch",
+    "DataSettings",
     "Description",
     "Encoded",
+    "Shares",
+    "Splits",
     "buckets",
     "builtin_archive",
     "builtin_model",
     "builtin_table",
+    "check_splits",
     "describe",
     "encode",
     "minilm",
@@ -41,6 +50,7 @@ __all__ = [
     "require_columns",
     "sentiment",
     "source_files",
+    "split",
 ]
 
 

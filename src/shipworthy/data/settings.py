@@ -1,0 +1,95 @@
+"""Settings of the project key `data:`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Shares(BaseModel):
+    """Share of the rows that each split gets; train gets the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    test: Share = 0.4
+    """Rows that the verdict rests on; in [0, 1). They are scarcer than rows to train on."""
+
+    validation: Share = 0.15
+    """Rows that nominate candidates; in [0, 1)."""
+
+    calibration: Share = 0.1
+    """Rows for ranges of quantisers, thresholds and early stopping; in [0, 1)."""
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> Shares:
+        if self.test + self.validation + self.calibration >= 1 - 1e-9:
+            raise ValueError("the shares leave no row to train on; make their sum less than 1")
+        return self
+
+
+class DataSettings(BaseModel):
+    """Where rows come from, which columns mean what, and how rows are split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    source: str | None = None
+    """File, glob, Hugging Face folder or `builtin:sentiment`; it is split by `shares`."""
+
+    train: str | None = None
+    """Rows to train on, where the splits are given as files of their own (with `test`)."""
+
+    calibration: str | None = None
+    """Calibration rows of their own; without it they are taken from `train` by their share."""
+
+    validation: str | None = None
+    """Validation rows of their own; without it they are taken from `train` by their share."""
+
+    test: str | None = None
+    """Test rows of their own (with `train`)."""
+
+    text: str = "text"
+    """Column with the text."""
+
+    label: str = "label"
+    """Column with the class; values are compared as text."""
+
+    id: str | None = None
+    """Column with a unique name of each row; without it rows go by position."""
+
+    unit: str | None = None
+    """Column whose values never cross splits and count as one draw each (author, source, person);
+    without it rows are taken as independent."""
+
+    groups: tuple[str, ...] = ()
+    """Columns whose values are measured apart, each as it stands; missing is a group too."""
+
+    intersections: int = Field(1, ge=1, le=3)
+    """Up to how many group columns are crossed with each other; 1 crosses none."""
+
+    shares: Shares = Shares()
+    """How `source` is split."""
+
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] | Literal["off"] = 0.8
+    """Similarity, in (0, 1], from which two texts stay in one split: the Jaccard similarity of their
+    five-byte shingles. 1 joins texts that are equal up to case and punctuation; `off` joins none."""
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> DataSettings:
+        apart = [n for n in ("train", "calibration", "validation", "test") if getattr(self, n)]
+        if self.source is None and not {"train", "test"} <= set(apart):
+            raise ValueError("name `source`, or both `train` and `test`")
+        if self.source is not None and apart:
+            raise ValueError(f"`source` and `{apart[0]}` exclude each other; keep one of them")
+        columns = [self.text, self.label, *(n for n in (self.id,) if n is not None)]
+        for name in columns:
+            if columns.count(name) > 1:
+                raise ValueError(f"the column {name!r} is named for two purposes")
+        for name in self.groups:
+            if self.groups.count(name) > 1:
+                raise ValueError(f"the column {name!r} stands in `groups` twice")
+            if name == self.text:
+                raise ValueError(f"the text column {name!r} is no group")
+        return self
