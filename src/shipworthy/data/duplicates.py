@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -24,6 +26,8 @@ SHINGLE_BYTES = 5
 BANDS, BAND_ROWS = 8, 4
 # Below this length a text has so few shingles that one word decides: only equal ones are joined.
 SHORT_BYTES = 20
+# Texts of a bucket that each one is compared with; most buckets are far smaller.
+NEIGHBOURS = 16
 # Bytes worked on at once: large enough for vector speed, small enough for the processor's cache.
 CHUNK_BYTES = 1 << 19
 # Shingles of candidate pairs sorted at once.
@@ -135,15 +139,17 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _near_pairs(content: NDArray[np.uint8], offsets: Integers, similarity: float) -> Integers:
     """Return pairs that connect all near-duplicates; shape (p, 2).
 
-    In the bucket of a band each text meets its neighbour and the first one: linear, and enough to
-    join all of them, since joins are transitive. Texts that are joined already aren't compared
-    again, so a million texts from one template stay affordable.
+    In the bucket of a band each text meets its next neighbours and the first one: linear, and
+    enough in practice to join all of them, since joins are transitive and like texts stand together
+    in a bucket. Texts that are joined already aren't compared again, so a million texts from one
+    template stay affordable.
     """
     signatures = _signatures(content, offsets)
+    keys = _band_keys(signatures)
     found = [np.zeros((0, 2), dtype=np.int64)]
     component = np.arange(len(signatures))
     for band in range(BANDS):
-        for pairs in _bucket_pairs(signatures[:, band * BAND_ROWS : (band + 1) * BAND_ROWS]):
+        for pairs in _bucket_pairs(np.roll(keys, -band, axis=0)):
             pairs = pairs[component[pairs[:, 0]] != component[pairs[:, 1]]]
             pairs = pairs[_estimates(signatures, pairs) >= similarity - _ESTIMATE_SLACK]
             pairs = pairs[_similarities(content, offsets, pairs) >= similarity]
@@ -163,19 +169,35 @@ def connected(n: int, pairs: Integers) -> Integers:
     return component
 
 
-def _bucket_pairs(band: Signatures) -> tuple[Integers, Integers]:
-    """Return pairs of texts with equal values in a band: neighbours, and each with the first."""
-    key = np.zeros(len(band), dtype=np.uint64)
-    for values in band.T:
-        key = _mix(key ^ values.astype(np.uint64))
-    order = np.argsort(key, kind="stable")
-    new = np.diff(key[order], prepend=~key[order[:1]]) != 0
-    first = np.flatnonzero(new)[np.cumsum(new) - 1]
+def _band_keys(signatures: Signatures) -> NDArray[np.uint64]:
+    """Return one number for what each text has in a band; shape (bands, n)."""
+    keys = np.zeros((BANDS, len(signatures)), dtype=np.uint64)
+    for band in range(BANDS):
+        for values in signatures[:, band * BAND_ROWS : (band + 1) * BAND_ROWS].T:
+            keys[band] = _mix(keys[band] ^ values.astype(np.uint64))
+    return keys
+
+
+def _bucket_pairs(keys: NDArray[np.uint64]) -> Iterator[Integers]:
+    """Yield pairs of texts with equal keys in the first band: neighbours, then each with the first.
+
+    Within a bucket texts stand in the order of the other bands' keys, so like ones stand together.
+    """
+    first_band = keys[0]
+    order = np.argsort(first_band, kind="stable")
+    new = np.diff(first_band[order], prepend=~first_band[order[:1]]) != 0
+    bucket = np.cumsum(new) - 1
+    crowded = np.flatnonzero(np.bincount(bucket)[bucket] > 2)
+    if crowded.size:
+        members = order[crowded]
+        # Buckets are consecutive, so sorting by their number first leaves them in their places.
+        inside = np.lexsort([*(keys[k][members] for k in (3, 2, 1)), bucket[crowded]])
+        order[crowded] = members[inside]
+    for distance in range(1, NEIGHBOURS + 1):
+        later = np.flatnonzero(bucket[distance:] == bucket[:-distance]) + distance
+        yield np.stack([order[later - distance], order[later]], axis=1)
     later = np.flatnonzero(~new)
-    return (
-        np.stack([order[later - 1], order[later]], axis=1),
-        np.stack([order[first[later]], order[later]], axis=1),
-    )
+    yield np.stack([order[np.flatnonzero(new)[bucket[later]]], order[later]], axis=1)
 
 
 def _estimates(signatures: Signatures, pairs: Integers) -> NDArray[np.float64]:

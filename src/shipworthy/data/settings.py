@@ -73,8 +73,9 @@ class DataSettings(BaseModel):
     """How `source` is split."""
 
     near_duplicates: Annotated[float, Field(gt=0, le=1)] | Literal["off"] = 0.8
-    """Similarity, in (0, 1], from which two texts stay in one split: the Jaccard similarity of their
-    five-byte shingles. 1 joins texts that are equal up to case and punctuation; `off` joins none."""
+    """Similarity, in (0, 1], from which two texts stay in one split: the Jaccard similarity of
+    their five-byte shingles. 1 joins texts that are equal but for case and punctuation; `off` joins
+    none."""
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> DataSettings:
