@@ -41,7 +41,8 @@ LIMITS = (
 # A change is (points, low, high, outcome).
 FIGURES: dict[str, dict[str, Any]] = {
     "int8 dynamic": dict(
-        lever="quantize", mb=23.5, ms=8.0, acc=85.99, turned=(114, 67), all=(-1.2, -1.9, -0.5, OPEN),
+        lever="quantize", mb=23.5, ms=8.0, acc=85.99, turned=(114, 67),
+        all=(-1.2, -1.9, -0.5, OPEN),
         movie=(-1.8, -2.8, -0.9, OPEN), tweets=(0.2, -1.1, 1.4, OPEN),
         amazon=(-1.6, -3.3, 0.2, OPEN), nyt=(-0.2, -2.1, 1.8, OPEN), needed={"movie": 2800},
     ),
@@ -66,7 +67,8 @@ FIGURES: dict[str, dict[str, Any]] = {
         amazon=(-0.9, -2.4, 0.5, OPEN), nyt=(1.5, 0.0, 3.1, PASS),
     ),
     "3 layers, retrained": dict(
-        lever="distill", mb=48.0, ms=3.6, acc=84.05, turned=(262, 139), all=(-3.1, -4.1, -2.1, FAIL),
+        lever="distill", mb=48.0, ms=3.6, acc=84.05, turned=(262, 139),
+        all=(-3.1, -4.1, -2.1, FAIL),
         movie=(-4.0, -5.5, -2.5, FAIL), tweets=(-1.7, -3.7, 0.4, OPEN),
         amazon=(-4.1, -6.6, -1.7, FAIL), nyt=(-0.8, -3.4, 1.7, OPEN),
     ),
@@ -86,6 +88,8 @@ def decision(
     reason: str = "", n_needed: int | None = None, p_fail: float = 0.5,
 ) -> Decision:  # fmt: skip
     of = limits[limit]
+    if math.isnan(numbers[0]):
+        p_fail = NAN
     if outcome is OPEN and not reason:
         reason = "not_measured" if math.isnan(numbers[0]) else "across_bound"
     return Decision(
@@ -237,9 +241,7 @@ def undecided() -> Judgement:
 
 def many_groups(count: int, *, failing: int = 0, candidates: int = 2) -> Judgement:
     """Return a run with `count` groups of falling size, of which `failing` fail."""
-    limits = (
-        Limit("accuracy", "at_least", -0.025, slices={"each": "shop"}, relative_to="parent"),
-    )
+    limits = (Limit("accuracy", "at_least", -0.025, slices={"each": "shop"}, relative_to="parent"),)
     those = [candidate(f"candidate {i + 1}") for i in range(candidates)]
     decisions, measurements = [], []
     for one in those:
@@ -283,7 +285,13 @@ def hostile() -> Judgement:
               owner="<b>owner</b>"),
     )  # fmt: skip
     one = candidate('<script>alert("1")</script>')
-    groups = ["<img src=x onerror=alert(1)>", "😀 emoji & co", "中文分组名称", "x" * 200, '"quoted\'']
+    groups = [
+        "<img src=x onerror=alert(1)>",
+        "😀 emoji & co",
+        "中文分组名称",
+        "x" * 200,
+        "\"quoted'",
+    ]
     decisions = [
         decision(one, 0, limits, {"group": g}, (0.0, -0.01, 0.01), PASS, n=500 + i)
         for i, g in enumerate(groups)

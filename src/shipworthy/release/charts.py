@@ -204,7 +204,15 @@ def _decimals(ticks: Sequence[float]) -> int:
 
 def change(drawn: Interval, axis: Axis, limit: float, *, label: str, parent: float = 0.0) -> str:
     """Return one row of the change column, as high as its table row."""
-    body = ground(axis.at(limit), axis.at(parent)) + interval(drawn, axis, "50%")
+    where = None if math.isnan(parent) else axis.at(parent)
+    body = ground(axis.at(limit), where) + interval(drawn, axis, "50%")
+    return svg(body, height=None, label=label, cls="fill")
+
+
+def empty(limit_at: float, *, label: str) -> str:
+    """Return the drawing of what has no number: the limit's line and a dash."""
+    nothing = Interval(math.nan, math.nan, math.nan, None)
+    body = ground(limit_at, None) + interval(nothing, Axis(0.0, 1.0), "50%")
     return svg(body, height=None, label=label, cls="fill")
 
 
@@ -255,15 +263,11 @@ def gauge(
 ) -> str:  # fmt: skip
     """Return the drawing of one limit on its own scale; parent NaN draws no grey line."""
     if math.isnan(drawn.value) or not math.isfinite(limit):
-        nothing = Interval(math.nan, math.nan, math.nan, drawn.outcome)
-        body = ground(limit_at, None) + interval(nothing, Axis(0.0, 1.0), "50%")
-        return svg(body, height=None, label=label, cls="fill")
+        return empty(limit_at, label=label)
     axis = gauge_axis(
         drawn, limit, parent, at_least=at_least, limit_at=limit_at, parent_at=parent_at
     )
-    where = None if math.isnan(parent) else axis.at(parent)
-    body = ground(axis.at(limit), where) + interval(drawn, axis, "50%")
-    return svg(body, height=None, label=label, cls="fill")
+    return change(drawn, axis, limit, label=label, parent=parent)
 
 
 def icon(outcome: Outcome | None, *, size: int = 16, kind: str = "") -> str:

@@ -13,9 +13,10 @@ from shipworthy.core.records import ALL_ROWS, Candidate, Decision, Outcome, Slic
 from shipworthy.release import charts
 from shipworthy.release.chart_frontier import Place, frontier
 from shipworthy.release.display import Shown, listed, measure_name, shown, text
+from shipworthy.release.headings import frontier_heading, groups_heading
+from shipworthy.release.limit_rows import RANK, LimitRow, form_of, room_of
 from shipworthy.release.sections import drawn, is_group_limit
-from shipworthy.release.standing import RANK, LimitRow, Survey, form_of, room_of
-from shipworthy.release.summary import frontier_heading, groups_heading
+from shipworthy.release.standing import Survey
 from shipworthy.release.wording import bound_figure, drawing_label, group_name
 
 MOST_GROUPS = 8

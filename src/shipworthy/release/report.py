@@ -20,19 +20,15 @@ from shipworthy.core.locale import language as current_language
 from shipworthy.core.locale import number, set_language, text
 from shipworthy.core.records import Answer, Outcome
 from shipworthy.release import charts
+from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
+from shipworthy.release.headings import candidates_heading
 from shipworthy.release.judgement import Judgement, NextStep
+from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.panels import frontier_section, groups
-from shipworthy.release.sections import (
-    candidates_table,
-    counts,
-    every_limit,
-    icon_of,
-    limits_table,
-    tone,
-)
-from shipworthy.release.standing import LimitRow, Survey, survey
-from shipworthy.release.summary import candidates_heading, headline
+from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
+from shipworthy.release.standing import Survey, survey
+from shipworthy.release.summary import headline
 from shipworthy.release.wording import phrase
 
 if TYPE_CHECKING:

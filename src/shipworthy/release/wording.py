@@ -13,7 +13,8 @@ from shipworthy.core.locale import has_text, number
 from shipworthy.core.records import Answer, Decision, Limit, Outcome, Slice
 from shipworthy.release.display import Shown, capital, measure_name, shown, text
 from shipworthy.release.judgement import Phrase
-from shipworthy.release.standing import LimitRow, Survey, bad_end, form_of, good_end
+from shipworthy.release.limit_rows import LimitRow, bad_end, form_of, good_end
+from shipworthy.release.standing import Survey
 
 MISSING = ("not_measured", "no_data")
 
@@ -193,16 +194,19 @@ def finding(decision: Decision) -> str:
         motion = "fell" if end < 0 else "rose"
     else:
         motion = "rose" if end > 0 else "fell"
-    rule = _change_rule(decision, bound)
+    improved = motion == ("rose" if decision.side == "at_least" else "fell")
+    rule = _change_rule(decision, bound, improved=improved)
     return text(f"report.finding.{kind}.{verbs}.{decision.side}.{motion}", value=figure, rule=rule)
 
 
-def _change_rule(decision: Decision, bound: str) -> str:
+def _change_rule(decision: Decision, bound: str, *, improved: bool) -> str:
     """Say whether the bound of a change allows a movement or requires one."""
     if decision.side == "at_least":
         word = "allowed_loss" if decision.bound < 0 else "required_gain"
     else:
         word = "allowed_loss" if decision.bound > 0 else "required_gain"
+    if word == "allowed_loss" and improved:
+        word = "allowed_after_gain"
     if decision.bound == 0:
         word = "no_change"
     return text(f"report.rule.{word}", bound=bound)

@@ -1,0 +1,147 @@
+"""The `--json` document of `run`, `demo`, `judge` and `report`: one object, numbers as numbers.
+
+The names are an interface that other people build on: extend, never rename. What is not known is
+null, never 0 and never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from shipworthy.core.records import Candidate, Decision, Slice
+from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.standing import Number, Survey, survey
+from shipworthy.release.wording import phrase
+
+_EXACT = ("size_mb",)
+_MEASURED = ("accuracy", "latency_p95_ms", "throughput_rows_per_s", "expected_calibration_error")
+
+
+def to_json(
+    judgement: Judgement, *, report: Path | str | None, folder: Path | str | None, exit_code: int
+) -> dict[str, Any]:
+    """Return the document of a judgement, ready for `json.dumps(..., allow_nan=False)`.
+
+    report and folder are paths, or None where nothing was written. `limits` holds one object for
+    each decision, `candidate` in it is the candidate's id; value, low, high and bound are on the
+    scale of `measurements.parquet` (shares in [0, 1], not per cent).
+    """
+    asked = survey(judgement)
+    return {
+        "run": judgement.run,
+        "folder": None if folder is None else str(folder),
+        "name": judgement.name,
+        "kind": judgement.kind,
+        "created": judgement.created.isoformat(),
+        "task": judgement.task,
+        "verdict": judgement.answer.value,
+        "best": judgement.best,
+        "exit_code": exit_code,
+        "confidence": judgement.confidence,
+        "alpha": judgement.alpha,
+        "opening": judgement.opening,
+        "objective": judgement.objective,
+        "parent": _artefact(asked, judgement.parent),
+        "candidates": [_candidate(asked, c) for c in judgement.candidates],
+        "limits": [_decision(asked, d) for d in judgement.decisions],
+        "next": [
+            {
+                "candidate": s.candidate,
+                "text": phrase(s.phrase),
+                **_keyed(s.phrase),
+                "probability": _number(s.probability),
+                "pass_probability": _number(s.pass_probability),
+                "cost_rows": s.cost_rows,
+            }
+            for s in judgement.next_steps
+        ],
+        "not_measured": [phrase(p) for p in judgement.not_measured],
+        "notes": [phrase(p) for p in judgement.notes],
+        "report": None if report is None else str(report),
+        "cached_stages": judgement.cached_stages,
+        "seconds": _number(judgement.seconds),
+    }
+
+
+def _artefact(asked: Survey, artefact: Candidate) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": artefact.id,
+        "name": artefact.name,
+        "lever": artefact.lever,
+        "runtime": artefact.runtime,
+        "folder": artefact.folder,
+        "artefact_digest": artefact.artefact_digest,
+    }
+    for measure in _EXACT:
+        one = asked.number(artefact.id, measure)
+        found[measure] = None if one is None else _number(one.value)
+    for measure in _MEASURED:
+        found[measure] = _interval(asked.number(artefact.id, measure))
+    return found
+
+
+def _candidate(asked: Survey, candidate: Candidate) -> dict[str, Any]:
+    verdict, turned = asked.verdict(candidate.id), asked.turned(candidate.id)
+    return {
+        **_artefact(asked, candidate),
+        "verdict": None if verdict is None else verdict.answer.value,
+        "nominated": candidate.id in asked.judgement.nominated,
+        "reasons": [] if verdict is None else list(verdict.reasons),
+        "turned_wrong": None if turned is None else turned[0],
+        "turned_right": None if turned is None else turned[1],
+    }
+
+
+def _decision(asked: Survey, d: Decision) -> dict[str, Any]:
+    return {
+        "measure": d.measure,
+        "slice": dict(Slice.parse(d.slice).conditions),
+        "candidate": d.candidate,
+        "candidate_name": asked.name_of(d.candidate),
+        "relative_to": d.relative_to,
+        "value": _number(d.value),
+        "low": _number(d.low),
+        "high": _number(d.high),
+        "side": d.side,
+        "bound": _number(d.bound),
+        "decision": d.decision.value,
+        "reason": d.reason,
+        "n": d.n,
+        "n_units": d.n_units,
+        "n_needed": d.n_needed,
+        "p_pass": _number(d.p_pass),
+        "p_fail": _number(d.p_fail),
+        "p_fail_adjusted": _number(d.p_fail_adjusted),
+        "alpha": _number(d.alpha),
+        "method": d.method,
+        "tier": d.tier,
+        "unknown": d.unknown,
+        "owner": d.owner,
+    }
+
+
+def _keyed(said: Phrase) -> dict[str, Any]:
+    """Return the key of a phrase and its plain arguments, for programs that don't read texts."""
+    plain = {
+        k: _number(v) if isinstance(v, float) else v
+        for k, v in said.arguments.items()
+        if isinstance(v, str | int | float | bool)
+    }
+    return {"key": said.key, "arguments": plain}
+
+
+def _interval(found: Number | None) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    return {
+        "value": _number(found.value),
+        "low": _number(found.low),
+        "high": _number(found.high),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """Return a number that JSON can hold; NaN and infinities are null."""
+    return None if value is None or not math.isfinite(value) else value
