@@ -108,7 +108,7 @@ def _scale(
     ys = [p.y.value for p in places] + [0.0] + ([limit] if limit is not None else [])
     span = max(ys) - min(ys)
     low, high = LOW, HIGH
-    if 0 < span < 0.7:
+    if 1e-6 < span < 0.7:
         low, high = min(ys) - 0.6 * span, max(ys) + 0.3 * span
     while min(ys) < low + 0.2:
         low -= 1

@@ -70,7 +70,7 @@ def change_axis(points: Iterable[float], limit: float, *, mirrored: bool = False
     values = [v for v in (*points, limit, 0.0) if math.isfinite(v)]
     low, high = (-HIGH, -LOW) if mirrored else (LOW, HIGH)
     span = max(values) - min(values)
-    if 0 < span < 0.7:
+    if 1e-6 < span < 0.7:
         pad = 0.35 * span
         return Axis(min(values) - 2 * pad, max(values) + pad, mirrored)
     while min(values) < low:

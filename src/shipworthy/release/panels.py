@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -253,7 +253,9 @@ def frontier_section(survey: Survey) -> Frontier | None:
             row, x = rows[candidate.id], survey.number(candidate.id, measure)
             if row is not None and row.known and x is not None:
                 x_text = shown(measure).figure(x.value)
-                places.append(Place(candidate.name, x.value, x_text, drawn(row.decision)))
+                # The mark is the candidate's: one that is held elsewhere must not look like a pass.
+                y = replace(drawn(row.decision), outcome=survey.outcome(candidate.id))
+                places.append(Place(candidate.name, x.value, x_text, y))
                 drawn_somewhere.add(candidate.id)
         if not places:
             continue

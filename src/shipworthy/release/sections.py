@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from shipworthy.core.locale import number
+from shipworthy.core.locale import has_text, number
 from shipworthy.core.records import Candidate, Decision, Limit, Outcome
 from shipworthy.release import charts
 from shipworthy.release.display import text
@@ -99,16 +99,21 @@ def _limit_line(survey: Survey, row: LimitRow) -> LimitLine:
         room_words=words,
         has_room=row.outcome is Outcome.PASS,
         n=number(d.n) if d.n else "",
-        method=method_name(d.method),
+        method=short_method(d.method),
         owner=d.owner,
         muted=not row.counts,
     )
 
 
+def short_method(method: str) -> str:
+    """Return the head of a method's name; the evidence block has all of it."""
+    for end in (";", ",", " on ", " and "):
+        method = method.split(end)[0]
+    return method_name(method)
+
+
 def method_name(method: str) -> str:
     """Return a method for people: names of people stay, words are translated."""
-    from shipworthy.core.locale import has_text
-
     key = f"report.method.{method}"
     return text(key) if has_text(key) else method
 

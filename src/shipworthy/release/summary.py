@@ -10,6 +10,7 @@ from shipworthy.release.display import capital, listed, measure_name, text
 from shipworthy.release.limit_rows import LimitRow, form_of, good_end
 from shipworthy.release.standing import Number, Survey
 from shipworthy.release.wording import (
+    MACHINE,
     MISSING,
     about,
     finding,
@@ -17,6 +18,7 @@ from shipworthy.release.wording import (
     limit_title,
     phrase,
     reason_text,
+    rows_needed,
     rows_text,
     subject,
 )
@@ -185,13 +187,15 @@ def _missing_rows(survey: Survey, row: LimitRow) -> str:
     group = group_name(survey, d)
     if d.reason in MISSING:
         return capital(text("report.missing", subject=subject(survey, row)))
-    if d.n == 0 or d.reason in ("too_few_processes", "worn_out", "biased_labels"):
+    by_rows = form_of(d).unit not in MACHINE
+    if d.n == 0 or not by_rows or d.reason in ("worn_out", "biased_labels"):
         return capital(text("report.clause_reason", subject=subject(survey, row),
                             reason=reason_text(d.reason)))  # fmt: skip
     where = "group" if group else "all"
-    if d.n_needed is not None and d.n_needed > d.n:
-        key, needed = f"report.tested.{where}.would", about(d.n_needed)
-        return text(key, count=d.n, rows=rows_text(d.n), group=group, needed=needed)
+    needed = rows_needed(d)
+    if needed is not None:
+        key = f"report.tested.{where}.would"
+        return text(key, count=d.n, rows=rows_text(d.n), group=group, needed=about(needed))
     return text(f"report.tested.{where}", count=d.n, rows=rows_text(d.n), group=group)
 
 
@@ -222,8 +226,9 @@ def why(survey: Survey, candidate: Candidate) -> str:
     if d.reason in MISSING:
         what = group if d.reason == "no_data" and group else _short_subject(d)
         return text(f"report.why.short.{d.reason}", subject=what)
-    if d.n_needed is not None and d.n_needed > d.n and d.n > 0:
-        more = about(d.n_needed - d.n)
+    needed = rows_needed(d)
+    if needed is not None:
+        more = about(needed - d.n)
         if group:
             return text("report.why.short.more_group", rows=more, group=group)
         return text("report.why.short.more", rows=more)

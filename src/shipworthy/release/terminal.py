@@ -150,11 +150,11 @@ class _Page:
         measures = [m for m in COSTS if asked.measured(m)] + ([quality] if quality else [])
         deciders = {c.id: asked.decider(c.id) for c in asked.ordered}
         frame = Frame(asked, [r for r in deciders.values() if r is not None])
+        by_group = frame.axis is not None and not frame.own_scale
         columns = [Column(""), Column(text("report.head.candidate"), wraps=True)]
         columns += [Column(_head(m), "right") for m in measures]
-        columns.append(
-            Column(text("terminal.group" if frame.axis else "terminal.decided_by"), wraps=True)
-        )
+        head = text("terminal.group" if by_group else "terminal.decided_by")
+        columns.append(Column(head, wraps=True))
         own = next((r.form for r in deciders.values() if r is not None and frame.belongs(r)), None)
         head = (
             text("terminal.measured")

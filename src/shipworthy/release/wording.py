@@ -17,6 +17,7 @@ from shipworthy.release.limit_rows import LimitRow, bad_end, form_of, good_end
 from shipworthy.release.standing import Survey
 
 MISSING = ("not_measured", "no_data")
+MACHINE = ("ms", "mb", "rows_per_s", "times")
 
 
 def phrase(said: Phrase) -> str:
@@ -49,6 +50,16 @@ def rows_text(rows: int) -> str:
 def about(rows: int) -> str:
     """Return a planned number of rows, rounded to two digits: nobody can know more."""
     return number(round(rows, 2 - len(str(rows))))
+
+
+def rows_needed(d: Decision) -> int | None:
+    """Return the rows in all that would decide a cannot tell, where rows are what is missing.
+
+    None where nothing is known, and for times and sizes: these want processes, not rows.
+    """
+    if d.decision is not Outcome.CANNOT_TELL or d.reason in MISSING or form_of(d).unit in MACHINE:
+        return None
+    return d.n_needed if d.n_needed is not None and d.n_needed > d.n > 0 else None
 
 
 def group_name(survey: Survey, decision: Decision) -> str | None:
@@ -133,8 +144,9 @@ def room(row: LimitRow) -> tuple[str, str]:
     """
     d = row.decision
     if d.decision is Outcome.CANNOT_TELL:
-        if d.reason not in MISSING and d.n_needed is not None and d.n_needed > d.n:
-            return about(d.n_needed), text("report.room.rows_would")
+        needed = rows_needed(d)
+        if needed is not None:
+            return about(needed), text("report.room.rows_would")
         return "", reason_text(d.reason)
     end = bad_end(d) if d.decision is Outcome.PASS else good_end(d)
     form = room_form(d)
