@@ -339,5 +339,8 @@ def test_chinese_puts_spaces_only_at_the_seams():
     set_language("zh")
     assert text("report.limit.decided_by", group="tweets") == "由 tweets 决定"
     assert text("report.clause", subject="推文", finding="下降") == "推文下降"
+    assert text("report.clause", subject="amazon", finding="下降") == "amazon 下降"
+    assert text("report.clause", subject="推文", finding="F1") == "推文 F1"
+    assert capital("amazon 下降") == "amazon 下降"
     assert text("report.subject.group", measure="F1", group="A组") == "A组 组 F1"
     assert text("report.subject.all_rows", measure="F1") == "总体 F1"

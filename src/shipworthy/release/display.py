@@ -66,7 +66,9 @@ class Shown:
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _HAN = "[\u3400-\u9fff]"
-_BESIDE_HAN = re.compile(f"(?<={_HAN}){_OPEN}(?=[!-~−])|(?<=[!-~]){_CLOSE}(?={_HAN})")
+_BESIDE_HAN = re.compile(
+    f"(?<={_HAN}){_CLOSE}?{_OPEN}(?=[!-~−])|(?<=[!-~]){_CLOSE}(?={_OPEN}?{_HAN})"
+)
 
 
 def text(key: str, /, **arguments: Any) -> str:
@@ -137,10 +139,12 @@ def measure_name(measure: str, *, short: bool = False) -> str:
 
 
 def capital(sentence: str) -> str:
-    """Return the text with its first letter in upper case, where it is a Latin one.
+    """Return an English text with its first letter in upper case.
 
-    Names that mix cases on purpose ("bf16", "p95") are left alone.
+    Names that mix cases on purpose ("bf16", "p95") are left alone, and so is Chinese.
     """
+    if locale.language() != "en":
+        return sentence
     first = sentence.split(" ", 1)[0]
     return sentence[:1].upper() + sentence[1:] if first.isalpha() and first.islower() else sentence
 
