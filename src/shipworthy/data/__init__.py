@@ -7,6 +7,7 @@ from typing import Any
 
 _MODULES = {
     "Batch": "batches",
+    "Columns": "columns",
     "DataSettings": "settings",
     "Description": "builtin",
     "Encoded": "batches",
@@ -20,6 +21,7 @@ _MODULES = {
     "check_splits": "splits",
     "describe": "builtin",
     "encode": "batches",
+    "guess_columns": "columns",
     "load_rows": "rows",
     "minilm": "builtin",
     "pad": "batches",
@@ -33,6 +35,7 @@ _MODULES = {
 
 __all__ = [
     "Batch",
+    "Columns",
     "DataSettings",
     "Description",
     "Encoded",
@@ -46,6 +49,7 @@ __all__ = [
     "check_splits",
     "describe",
     "encode",
+    "guess_columns",
     "load_rows",
     "minilm",
     "pad",
