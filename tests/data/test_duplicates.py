@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shipworthy.data.duplicates import connected, find_duplicates, normalise
 
-WORDS = [f"{a}{b}" for a in ("mar", "lon", "tek", "sil", "bru") for b in ("ina", "ot", "e", "urs")]
+WORDS = [f"{a}{b}" for a in ("mar", "lon", "tek", "sil", "bru") for b in ("ina", "oth", "e", "urs")]
 
 
 def sentence(generator: np.random.Generator, words: int = 18) -> list[str]:

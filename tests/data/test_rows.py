@@ -85,8 +85,8 @@ def changed(column: str, row: int, value: Any) -> pl.DataFrame:
 
 
 BAD = [
-    ({"label": "lable"}, table(), "column 'lable': there is no such column; did you mean 'label'"),
-    ({"groups": ("regoin",)}, table(), "column 'regoin': .* did you mean 'region'"),
+    ({"label": "labe"}, table(), "column 'labe': there is no such column; did you mean 'label'"),
+    ({"groups": ("regions",)}, table(), "column 'regions': .* did you mean 'region'"),
     ({}, changed("label", 7, None), r"row 7, column 'label': the label is missing; .*1 of 60 rows"),
     ({}, changed("text", 9, None), "row 9, column 'text': the text is missing"),
     ({"id": "key"}, changed("key", 5, "k0"), "row 5, column 'key': the id 'k0' is in row 1 alr"),

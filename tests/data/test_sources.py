@@ -212,6 +212,6 @@ def test_bad_sources(tmp_path: Path) -> None:
 
 def test_a_missing_column_names_the_nearest() -> None:
     require_columns(ROWS, ["text", "label"], "a.csv")
-    with pytest.raises(DataError, match="a.csv, column 'lable': .*did you mean 'label'") as error:
-        require_columns(ROWS, ["text", "lable"], "a.csv")
-    assert error.value.column == "lable"
+    with pytest.raises(DataError, match="a.csv, column 'labe': .*did you mean 'label'") as error:
+        require_columns(ROWS, ["text", "labe"], "a.csv")
+    assert error.value.column == "labe"

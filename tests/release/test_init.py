@@ -111,7 +111,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     ("arguments", "frame", "message"),
     [
         ({}, reviews(label=list(range(600))), "column 'label': the label has 600 different values"),
-        ({"label": "lable"}, reviews(), "column 'lable': .* did you mean 'label'"),
+        ({"label": "labe"}, reviews(), "column 'labe': .* did you mean 'label'"),
         ({"text": "author", "label": "author"}, reviews(30), "named for two purposes"),
         ({}, reviews(label=["a", None] * 300), "row 2, column 'label': the label is missing"),
         ({"unit": "region"}, reviews(), "gets no row: 600 rows in 2 sets"),

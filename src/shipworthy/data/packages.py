@@ -131,11 +131,14 @@ def _not_fetched(package: Package, folder: Path, problem: str) -> InputError:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "permission denied"
     except OSError as error:
+        reason = error.strerror or type(error).__name__
+    if reason:
         raise InputError(
-            f"{folder}: the cache folder can't be made ({error.strerror}); "
-            "set SHIPWORTHY_CACHE to a folder that can be written"
-        ) from None
+            f"{folder}: the cache can't be written ({reason}); "
+            "set SHIPWORTHY_CACHE to a folder that can"
+        )
 
 
 def _complete(folder: Path, sizes: Mapping[str, int]) -> bool:
