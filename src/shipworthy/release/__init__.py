@@ -18,6 +18,7 @@ _FILES = {
     "render": "terminal",
     "render_report": "report",
     "to_json": "documents",
+    "write_project": "init",
     "write_report": "report",
 }
 
@@ -31,6 +32,7 @@ __all__ = [
     "render",
     "render_report",
     "to_json",
+    "write_project",
     "write_report",
 ]
 
