@@ -1,0 +1,92 @@
+"""The total number of rows that would decide a limit which cannot tell yet.
+
+A plug-in figure: it takes the observed value as the truth and is therefore optimistic; `next` draws
+futures (`power.futures`) before it advises anybody to label.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from scipy.special import ndtri
+
+from shipworthy.measure.effective import MIN_ROWS, MIN_UNITS
+from shipworthy.measure.estimates import Estimate, F1Score, Fact, PairedChange, Rate, Unmeasured
+from shipworthy.measure.power import (
+    paired_rows_needed,
+    rate_rows_needed,
+    zero_event_rows,
+    zero_event_rows_rate,
+)
+from shipworthy.measure.shown import assess
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray: TypeAlias = NDArray[np.float64]
+
+MOST_ROWS = 1e8
+"""Figures above this say nothing that a person could act on."""
+
+
+def rows_needed(
+    estimate: Estimate, bound: float, *, alpha: float, power: float = 0.8
+) -> tuple[int | None, ...]:
+    """Rows in the measure's own denominator, all groups together, that decide with this power.
+
+    None where there is no such number: facts, no data, a value on the bound. Never below the
+    minimum of 20 rows and 10 units, and above n where n did not decide.
+    """
+    if isinstance(estimate, Fact | Unmeasured):
+        return (None,) * (
+            estimate.m if isinstance(estimate, Unmeasured) else np.size(estimate.value)
+        )
+    if isinstance(estimate, Rate):
+        rows = _rate(estimate, bound, alpha, power)
+    elif isinstance(estimate, F1Score):
+        rows = _rate(estimate.jaccard, bound / (2 - bound), alpha, power)
+    elif isinstance(estimate, PairedChange):
+        rows = _paired(estimate, bound, alpha, power)
+    else:
+        rows = _from_interval(estimate, bound, alpha, power)
+    shown = assess(estimate)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for_units = np.where(
+            (shown.units > 0) & (shown.units < MIN_UNITS), shown.n * MIN_UNITS / shown.units, 0.0
+        )
+        rows = np.maximum.reduce([rows, for_units, np.full_like(rows, MIN_ROWS), shown.n + 1])
+    return tuple(int(np.ceil(r)) if np.isfinite(r) and r <= MOST_ROWS else None for r in rows)
+
+
+def _rate(rate: Rate, bound: float, alpha: float, power: float) -> FloatArray:
+    x, n = np.asarray(rate.successes, np.float64), np.asarray(rate.trials, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(n > 0, x / n, np.nan)
+    rows = rate_rows_needed(share, bound, power=power, alpha=alpha)
+    none, all_ = zero_event_rows_rate([bound, 1 - bound], alpha=alpha)
+    rows = np.where((x == 0) & (bound > 0), np.maximum(rows, none), rows)
+    rows = np.where((x == n) & (bound < 1), np.maximum(rows, all_), rows)
+    return rows * np.maximum(rate.deff, 1.0)
+
+
+def _paired(change: PairedChange, bound: float, alpha: float, power: float) -> FloatArray:
+    lost, gained = np.asarray(change.lost, np.float64), np.asarray(change.gained, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = np.where(np.asarray(change.n) > 0, np.asarray(change.n, np.float64), np.nan)
+    rows = paired_rows_needed(
+        (lost + gained) / n, -bound, (gained - lost) / n, power=power, alpha=alpha
+    )
+    still = (lost + gained == 0) & (bound != 0)
+    least = zero_event_rows(abs(bound), alpha=alpha)
+    return np.where(still, np.maximum(rows, least), rows) * np.maximum(change.deff, 1.0)
+
+
+def _from_interval(estimate: Estimate, bound: float, alpha: float, power: float) -> FloatArray:
+    """Scale n by the squared ratio of the reach that is wanted to the half-interval there is."""
+    shown = assess(estimate, confidence=0.95)
+    reach = -ndtri(alpha) + ndtri(power)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        half = np.where(shown.value > bound, shown.value - shown.low, shown.high - shown.value)
+        rows = shown.n * (reach / -ndtri(0.025) * half / np.abs(shown.value - bound)) ** 2
+    return np.asarray(rows)
