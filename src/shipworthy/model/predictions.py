@@ -1,0 +1,295 @@
+"""A file of predictions as a model: what it answered on the rows of a test set.
+
+`load_predictions` reads one file and checks every value in it; `align` brings candidates into the
+parent's row order and gives all of them the same classes. Rows pair by an id column, or by position
+where count and labels agree. Labels, groups and units always come from the parent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from shipworthy.core.errors import DataError, nearest
+from shipworthy.model.class_names import canonical_name, default_positive, in_order, unified
+from shipworthy.model.pairing import paired_rows
+from shipworthy.model.prediction_columns import PredictionColumns, check_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    IntArray: TypeAlias = NDArray[np.int64]
+    FloatArray: TypeAlias = NDArray[np.float64]
+
+SUM_TOLERANCE = 0.01
+"""How far the scores of a row may be from 1 (rounded files); they are then divided by their sum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Answers of one model on n rows.
+
+    classes: names in canonical form, k of them. labels and predicted: codes into `classes`, shape
+    (n,); labels is None for a candidate's file without them. scores: shape (n, s) in [0, 1], one
+    column for each class in `scored` (one column alone: of two classes), or None.
+    frame: the group and unit columns, n rows, of the parent once aligned.
+    digest: of the whole file, all columns in order.
+    """
+
+    name: str
+    file: str
+    classes: tuple[str, ...]
+    positive: str | None
+    labels: IntArray | None
+    predicted: IntArray
+    scores: FloatArray | None
+    scored: tuple[str, ...]
+    frame: pl.DataFrame
+    ids: pl.Series | None
+    label: str
+    id: str | None
+    groups: tuple[str, ...]
+    unit: str | None
+    digest: str = field(default="", repr=False)
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+    @cached_property
+    def probabilities(self) -> FloatArray | None:
+        """Probability of each class, shape (n, k), rows sum to 1; None without scores."""
+        if self.scores is None:
+            return None
+        out = np.zeros((len(self), len(self.classes)))
+        columns = [self.classes.index(name) for name in self.scored]
+        out[:, columns] = self.scores
+        if len(columns) == 1:
+            out[:, 1 - columns[0]] = 1.0 - self.scores[:, 0]
+        return out
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Digest of the test set itself, the same whatever model answered and groups are looked at.
+
+        With ids it is of the pairs of id and label, in any order; else of the labels in file order.
+        """
+        import polars as pl
+
+        from shipworthy.core.digest import digest_frame
+
+        assert self.labels is not None
+        names = pl.Series("label", np.array(self.classes, dtype=object)[self.labels], pl.String)
+        if self.ids is None:
+            return digest_frame(names.to_frame())
+        return digest_frame(pl.DataFrame({"id": self.ids, "label": names}).sort("id"))
+
+
+def load_predictions(
+    source: Path | str | pl.DataFrame,
+    *,
+    label: str,
+    prediction: str,
+    score: str | Mapping[str, str] | None = None,
+    id: str | None = None,
+    positive: str | None = None,
+    groups: Sequence[str] = (),
+    unit: str | None = None,
+    name: str = "",
+    candidate: bool = False,
+) -> Predictions:
+    """Read and check a file (or frame) of predictions.
+
+    score: the column with P(positive) of two classes, or {class: column} for any number of classes.
+    candidate: label, group and unit columns may be absent; without labels an id column is needed.
+    Raises DataError naming file, row and column: no rows, unknown column, missing label,
+    prediction, unit or id, an id twice, a score that is no probability, one class only, no known
+    positive class.
+    """
+    import polars as pl
+
+    from shipworthy.core.digest import digest_frame
+
+    if isinstance(source, pl.DataFrame):
+        file, table = name or "predictions", source
+    else:
+        from shipworthy.data.sources import read_table
+
+        file, table = str(source), read_table(source)
+    if table.height == 0:
+        raise DataError("the file has no rows", file=file)
+    reader = PredictionColumns(table, file)
+    wanted = tuple(dict.fromkeys(groups))
+    columns = dict.fromkeys([*wanted, *([unit] if unit else [])])
+    kept = [c for c in columns if not candidate or c in table.columns]
+    for column in kept:
+        reader.column(column)
+    if unit in kept:
+        reader.complete(table[unit], unit, "unit")
+    ids = reader.ids(id) if id else None
+    named = None
+    if not candidate or label in table.columns:
+        named = reader.names(label, "label")
+    elif ids is None:
+        raise DataError(
+            "there is no such column", file=file, column=label,
+            fix=f"{nearest(label, table.columns)}; rows pair by position only where both files "
+            "carry the labels, else give --id",
+        )  # fmt: skip
+    answers = reader.names(prediction, "prediction")
+    scores, scored = reader.scores(score)
+
+    label_names = set(named.unique().to_list()) if named is not None else set()
+    seen = label_names | set(answers.unique().to_list()) | set(scored)
+    renames = unified(seen | ({canonical_name(positive)} if positive else set()))
+    if renames:
+        answers = answers.replace(renames)
+        named = named.replace(renames) if named is not None else None
+        scored = tuple(renames.get(c, c) for c in scored)
+        seen, label_names = ({renames.get(c, c) for c in s} for s in (seen, label_names))
+    if named is not None:
+        check_classes(label_names, answers, file, label, prediction)
+    classes = in_order(seen)
+    chosen = _positive(classes, positive, file, label, strict=named is not None)
+    if isinstance(score, str):
+        scored = (chosen,) if chosen else ()
+    return _checked_scores(
+        Predictions(
+            name=name or Path(file).stem,
+            file=file,
+            classes=classes,
+            positive=chosen,
+            labels=_codes(named, classes) if named is not None else None,
+            predicted=_codes(answers, classes),
+            scores=scores,
+            scored=scored,
+            frame=table.select(kept),
+            ids=ids,
+            label=label,
+            id=id,
+            groups=wanted,
+            unit=unit,
+            digest=digest_frame(table),
+        ),
+        final=not candidate,
+    )
+
+
+def align(parent: Predictions, *candidates: Predictions) -> tuple[Predictions, ...]:
+    """Return parent and candidates on the same rows, in the parent's order, with the same classes.
+
+    Each result carries the parent's labels, ids, frame and positive class; `file`, `name` and
+    `digest` stay its own.
+    Raises DataError naming file, row or id, and column where rows are missing, superfluous or carry
+    another label, or, by position, another group.
+    """
+    if parent.labels is None:
+        raise DataError("the parent's file needs labels", file=parent.file, column=parent.label)
+    everyone = (parent, *candidates)
+    renames = unified(c for p in everyone for c in p.classes)
+    classes = in_order(renames.get(c, c) for p in everyone for c in p.classes)
+    base = _recoded(parent, classes, renames)
+    if base.positive is None and len(classes) == 2:
+        base = replace(base, positive=_positive(classes, None, base.file, base.label, strict=True))
+    aligned = [_checked_scores(base, final=True)]
+    for one in candidates:
+        other = _recoded(one, classes, renames)
+        order = paired_rows(base, other)
+        scores = other.scores
+        if scores is not None and not other.scored and base.positive:
+            other = replace(other, scored=(base.positive,))
+        aligned.append(
+            _checked_scores(
+                replace(
+                    other,
+                    positive=base.positive,
+                    labels=base.labels,
+                    predicted=other.predicted[order],
+                    scores=scores[order] if scores is not None else None,
+                    frame=base.frame,
+                    ids=base.ids,
+                    groups=base.groups,
+                    unit=base.unit,
+                ),
+                final=True,
+            )
+        )
+    return tuple(aligned)
+
+
+def _codes(names: pl.Series, classes: tuple[str, ...]) -> IntArray:
+    import polars as pl
+
+    return names.cast(pl.Enum(classes)).to_physical().to_numpy().astype(np.int64)
+
+
+def _positive(
+    classes: tuple[str, ...], positive: str | None, file: str, label: str, *, strict: bool
+) -> str | None:
+    if positive is not None:
+        name = canonical_name(positive)
+        name = {"true": "1", "false": "0"}.get(name, name) if name not in classes else name
+        if strict and name not in classes:
+            raise DataError(
+                f"the positive class {positive!r} does not occur", file=file, column=label,
+                fix=nearest(name, classes),
+            )  # fmt: skip
+        return name
+    found = default_positive(classes) if len(classes) <= 2 else None
+    if strict and found is None and len(classes) == 2:
+        raise DataError(
+            "it is not known which class is the positive one", file=file, column=label,
+            fix=f"give --positive, one of: {', '.join(classes)}",
+        )  # fmt: skip
+    return found
+
+
+def _checked_scores(one: Predictions, *, final: bool) -> Predictions:
+    """Check scores against classes; a candidate's are final only beside its parent."""
+    if one.scores is None or not final:
+        return one
+    listed = ", ".join(one.classes)
+    if len(one.scored) <= 1 and len(one.classes) != 2:
+        raise DataError(
+            f"one score column serves two classes, but there are {len(one.classes)}: {listed}",
+            file=one.file, fix="give --score CLASS=COLUMN once per class",
+        )  # fmt: skip
+    if len(one.scored) == 1:
+        return one
+    lacking = sorted(set(one.classes) - set(one.scored))
+    answered = set(np.unique(one.predicted).tolist())
+    labelled = set(np.unique(one.labels).tolist()) if one.labels is not None else set()
+    needed = [c for c in lacking if one.classes.index(c) in answered | labelled]
+    if needed:
+        raise DataError(
+            f"the class {needed[0]!r} has no score column", file=one.file,
+            fix=f"give --score {needed[0]}=COLUMN; the classes are {listed}",
+        )  # fmt: skip
+    total = one.scores.sum(axis=1)
+    off = np.flatnonzero(np.abs(total - 1.0) > SUM_TOLERANCE)
+    if len(off):
+        raise DataError(
+            f"the scores add up to {total[off[0]]:.4g}, not 1 ({len(off):,} rows)",
+            file=one.file, row=int(off[0]) + 1, fix="give one probability column per class",
+        )  # fmt: skip
+    return replace(one, scores=one.scores / total[:, None])
+
+
+def _recoded(one: Predictions, classes: tuple[str, ...], renames: Mapping[str, str]) -> Predictions:
+    """Return the predictions with codes into `classes`."""
+    table = np.array([classes.index(renames.get(c, c)) for c in one.classes], dtype=np.int64)
+    positive = one.positive
+    return replace(
+        one,
+        classes=classes,
+        positive=renames.get(positive, positive) if positive else None,
+        labels=table[one.labels] if one.labels is not None else None,
+        predicted=table[one.predicted],
+        scored=tuple(renames.get(c, c) for c in one.scored),
+    )
