@@ -1,0 +1,70 @@
+"""Settings of the project key `speed:`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Form: TypeAlias = Literal["full", "short"]
+
+LEAST_PROCESSES = 5
+"""Fresh processes below which no speed is decided."""
+
+LEAST_REQUESTS = 72
+"""No 95th percentile has an upper bound below: ln 0.025 / ln 0.95 = 71.9."""
+
+LEAST_FULL_REQUESTS = 400
+"""Timed requests a process from which the full form decides changes."""
+
+_SHORT = {"processes": 5, "requests": 200, "batches": 6}
+
+
+class SpeedSettings(BaseModel):
+    """How latency, throughput and memory are measured: in fresh processes, candidates in turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    form: Form = "full"
+    """`full`, or `short`: 5 processes of 200 requests, which decide absolute limits but never a
+    change against the parent. Counts that are given as well stand."""
+
+    processes: int = Field(7, ge=LEAST_PROCESSES, le=1000)
+    """Fresh processes of each candidate; 5 or more."""
+
+    requests: int = Field(400, ge=LEAST_REQUESTS, le=1_000_000)
+    """Timed requests of one text, a process, after warm-up; 72 or more, 400 in the full form."""
+
+    batches: int = Field(20, ge=1, le=100_000)
+    """Timed batches a process, for throughput; 1 or more."""
+
+    batch_size: int = Field(32, ge=1, le=65_536)
+    """Rows of a batch, for throughput; 1 or more."""
+
+    warm_up_limit: int = Field(1000, ge=20, le=1_000_000)
+    """Requests after which warming up is given up and the process marked unsettled; 20 or more."""
+
+    threads: int | None = Field(None, ge=1, le=4096)
+    """Threads that a process may use; without it as many as processors."""
+
+    load_timeout_seconds: float = Field(600.0, gt=0)
+    """Seconds after which a process that still loads its model is an error; above 0."""
+
+    answer_timeout_seconds: float = Field(600.0, gt=0)
+    """Seconds after which 50 requests or one batch without an answer are an error; above 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_short_form(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("form") == "short":
+            return {**_SHORT, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> SpeedSettings:
+        if self.form == "full" and self.requests < LEAST_FULL_REQUESTS:
+            raise ValueError(
+                f"the full form needs at least {LEAST_FULL_REQUESTS} requests; raise `requests`, "
+                "or take `form: short`, which decides absolute limits only"
+            )
+        return self
