@@ -170,11 +170,14 @@ def decide_run(
     *,
     alpha: float,
     objective: Mapping[str, float],
+    family: int = 0,
 ) -> RunDecision:
     """Verdict of each candidate and of the run.
 
     nominated: candidates that were chosen before the test set was opened; only these can ship.
     alpha: the level of this opening. objective: lower is better; the parent is no candidate.
+    family: candidates that Holm must count even where fewer are nominated now (some were looked at
+    before, in the same opening).
     Raises ValueError where a nominated candidate has no decisions, or is named twice.
     """
     known = {c.candidate: c for c in candidates}
@@ -183,8 +186,9 @@ def decide_run(
     missing = [name for name in nominated if name not in known]
     if missing:
         raise ValueError(f"nominated but not measured: {', '.join(missing)}")
-    corrected = holm([known[name].p_candidate for name in nominated])
-    adjusted = dict(zip(nominated, corrected.tolist(), strict=True))
+    absent = [1.0] * (family - len(nominated))
+    corrected = holm([known[name].p_candidate for name in nominated] + absent)
+    adjusted = dict(zip(nominated, corrected.tolist(), strict=False))
     verdicts = tuple(_verdict(c, adjusted.get(c.candidate), alpha) for c in candidates)
     answers = {v.candidate: v.answer for v in verdicts}
     shipping = [name for name in answers if answers[name] is Answer.SHIP]
@@ -240,9 +244,10 @@ def _decide(
     shared = plain
     if any(d.reason == "correction" for d in made):
         shared = rows_needed(item.estimate, item.bound, alpha=alpha / max(family, 1))
+    # A worn-out set is replaced, not enlarged: no number of rows beside the old ones decides.
     return [
         replace(d, n_needed=shared[k] if d.reason == "correction" else plain[k])
-        if d.decision is Outcome.CANNOT_TELL
+        if d.decision is Outcome.CANNOT_TELL and d.reason != "worn_out"
         else d
         for k, d in enumerate(made)
     ]

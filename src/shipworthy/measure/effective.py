@@ -1,4 +1,4 @@
-"""What rows are worth: the design effect, degrees of freedom, exact tails, the minimum.
+"""What rows are worth: design effect, degrees of freedom, exact tails, minimum, identity.
 
 Clustered or weighted rows count as n / deff, the normal becomes t with units - 1 degrees of
 freedom, and exact binomial ends follow Korn and Graubard (`docs/method.md`, units).
@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from shipworthy.measure.estimates import PairedChange, Rate
+from shipworthy.measure.estimates import (
+    ChangeMean,
+    Estimate,
+    F1Score,
+    Mean,
+    PairedChange,
+    Rate,
+    RateDifference,
+    RateMean,
+    RateRatio,
+    Replicates,
+    Spread,
+)
 from shipworthy.measure.intervals import (
     Interval,
     binomial_tail_above,
@@ -58,6 +70,35 @@ def too_small(rows: ArrayLike, units: ArrayLike) -> Texts:
     return np.asarray(np.where(n <= 0, "no_data", reasons), dtype=object)
 
 
+def denominators(estimate: Estimate) -> list[tuple[FloatArray, FloatArray]]:
+    """(rows, units) of every denominator that must reach the minimum; facts have none.
+
+    Those of a spread hold its groups on the last axis.
+    """
+    if isinstance(estimate, Rate):
+        return [(estimate.trials, estimate.units)]
+    if isinstance(estimate, F1Score):
+        return denominators(estimate.jaccard)
+    if isinstance(estimate, RateMean | Spread):
+        return [(r.trials, r.units) for r in estimate.rates]
+    if isinstance(estimate, ChangeMean):
+        return [(c.n, c.units) for c in estimate.changes]
+    if isinstance(estimate, RateDifference | RateRatio):
+        return [(r.trials, r.units) for r in (estimate.first, estimate.second)]
+    if isinstance(estimate, PairedChange | Mean | Replicates):
+        return [(estimate.n, estimate.units)]
+    return []
+
+
+def same_artefact(estimate: Estimate) -> NDArray[np.bool_] | None:
+    """Which slices were answered by the parent's own artefact; None where nothing can be."""
+    if isinstance(estimate, PairedChange | Mean | Replicates):
+        return np.asarray(estimate.identical, dtype=bool)
+    if isinstance(estimate, ChangeMean):
+        return np.asarray(np.all([c.identical for c in estimate.changes], axis=0), dtype=bool)
+    return None
+
+
 def share_of(rate: Rate) -> FloatArray:
     """Successes over trials; NaN where there are no trials."""
     return _over(rate.successes, rate.trials)
@@ -66,6 +107,12 @@ def share_of(rate: Rate) -> FloatArray:
 def change_of(change: PairedChange) -> FloatArray:
     """(gained - lost) / n; NaN where there are no rows."""
     return _over(np.asarray(change.gained, dtype=np.float64) - change.lost, change.n)
+
+
+def jaccard_bound(bound: ArrayLike) -> FloatArray:
+    """A bound on F1 as a bound on J = TP / (TP + FP + FN); one above 1 stays out of reach."""
+    limit = np.asarray(bound, dtype=np.float64)
+    return np.where(limit > 1, limit, limit / (2 - np.minimum(limit, 1.0)))
 
 
 def flips_of(change: PairedChange) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.special import ndtri
 
-from shipworthy.measure.effective import MIN_ROWS, MIN_UNITS
-from shipworthy.measure.estimates import Estimate, F1Score, Fact, PairedChange, Rate, Unmeasured
+from shipworthy.measure.effective import MIN_ROWS, MIN_UNITS, denominators, jaccard_bound
+from shipworthy.measure.estimates import (
+    Estimate,
+    F1Score,
+    Fact,
+    Mean,
+    PairedChange,
+    Rate,
+    Spread,
+    Unmeasured,
+)
+from shipworthy.measure.one_sided import MIN_CLASS_ROWS
 from shipworthy.measure.power import (
     paired_rows_needed,
     rate_rows_needed,
@@ -22,7 +32,7 @@ from shipworthy.measure.power import (
 from shipworthy.measure.shown import assess
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -35,35 +45,47 @@ def rows_needed(
 ) -> tuple[int | None, ...]:
     """Rows in the measure's own denominator, all groups together, that decide with this power.
 
-    None where there is no such number: facts, no data, a value on the bound. Never below the
-    minimum of 20 rows and 10 units, and above n where n did not decide.
+    None where there is no such number: facts, no data, a value on the bound, a mean over processes.
+    Never below the minimum (20 rows and 10 units in every denominator, 30 of a class), and above n
+    where n did not decide.
     """
-    if isinstance(estimate, Fact | Unmeasured):
-        return (None,) * (
-            estimate.m if isinstance(estimate, Unmeasured) else np.size(estimate.value)
-        )
+    if isinstance(estimate, Unmeasured):
+        return (None,) * estimate.m
+    if isinstance(estimate, Fact):
+        return (None,) * np.size(estimate.value)
     if isinstance(estimate, Rate):
         rows = _rate(estimate, bound, alpha, power)
     elif isinstance(estimate, F1Score):
-        rows = _rate(estimate.jaccard, bound / (2 - bound), alpha, power)
+        rows = _rate(estimate.jaccard, float(jaccard_bound(bound)), alpha, power)
     elif isinstance(estimate, PairedChange):
         rows = _paired(estimate, bound, alpha, power)
     else:
         rows = _from_interval(estimate, bound, alpha, power)
-    shown = assess(estimate)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for_units = np.where(
-            (shown.units > 0) & (shown.units < MIN_UNITS), shown.n * MIN_UNITS / shown.units, 0.0
-        )
-        rows = np.maximum.reduce([rows, for_units, np.full_like(rows, MIN_ROWS), shown.n + 1])
+    n = assess(estimate).n
+    with np.errstate(invalid="ignore"):
+        rows = np.maximum.reduce([rows, n * _growth(estimate), np.full_like(rows, MIN_ROWS), n + 1])
     return tuple(int(np.ceil(r)) if np.isfinite(r) and r <= MOST_ROWS else None for r in rows)
+
+
+def _growth(estimate: Estimate) -> FloatArray:
+    """By how much all rows must grow until the smallest denominator reaches the minimum.
+
+    Infinite where one is empty; NaN where rows or units are not what is counted.
+    """
+    growth = np.ones(1)
+    for rows, units in denominators(estimate):
+        own = np.maximum(_over(MIN_ROWS, rows), _over(MIN_UNITS, units))
+        growth = np.maximum(growth, own.max(axis=-1) if isinstance(estimate, Spread) else own)
+    if isinstance(estimate, Mean):
+        growth = np.fmax(growth, _over(MIN_CLASS_ROWS, estimate.least_count))
+        uncounted = np.isnan(estimate.n) | np.isnan(estimate.units)
+        growth = np.where(uncounted | (estimate.reason != ""), np.nan, growth)
+    return growth
 
 
 def _rate(rate: Rate, bound: float, alpha: float, power: float) -> FloatArray:
     x, n = np.asarray(rate.successes, np.float64), np.asarray(rate.trials, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(n > 0, x / n, np.nan)
-    rows = rate_rows_needed(share, bound, power=power, alpha=alpha)
+    rows = rate_rows_needed(_share(x, n), bound, power=power, alpha=alpha)
     none, all_ = zero_event_rows_rate([bound, 1 - bound], alpha=alpha)
     rows = np.where((x == 0) & (bound > 0), np.maximum(rows, none), rows)
     rows = np.where((x == n) & (bound < 1), np.maximum(rows, all_), rows)
@@ -72,10 +94,9 @@ def _rate(rate: Rate, bound: float, alpha: float, power: float) -> FloatArray:
 
 def _paired(change: PairedChange, bound: float, alpha: float, power: float) -> FloatArray:
     lost, gained = np.asarray(change.lost, np.float64), np.asarray(change.gained, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        n = np.where(np.asarray(change.n) > 0, np.asarray(change.n, np.float64), np.nan)
+    n = np.asarray(change.n, np.float64)
     rows = paired_rows_needed(
-        (lost + gained) / n, -bound, (gained - lost) / n, power=power, alpha=alpha
+        _share(lost + gained, n), -bound, _share(gained - lost, n), power=power, alpha=alpha
     )
     still = (lost + gained == 0) & (bound != 0)
     least = zero_event_rows(abs(bound), alpha=alpha)
@@ -90,3 +111,14 @@ def _from_interval(estimate: Estimate, bound: float, alpha: float, power: float)
         half = np.where(shown.value > bound, shown.value - shown.low, shown.high - shown.value)
         rows = shown.n * (reach / -ndtri(0.025) * half / np.abs(shown.value - bound)) ** 2
     return np.asarray(rows)
+
+
+def _share(x: FloatArray, n: FloatArray) -> FloatArray:
+    share: FloatArray = np.divide(x, n, out=np.full(np.shape(n), np.nan), where=n > 0)
+    return share
+
+
+def _over(least: float, count: ArrayLike) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        share: FloatArray = np.divide(least, np.asarray(count, dtype=np.float64))
+    return share

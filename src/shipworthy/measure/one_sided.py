@@ -17,9 +17,12 @@ from scipy.special import logit
 from shipworthy.measure import spread
 from shipworthy.measure.effective import (
     change_of,
+    denominators,
     exact_ends,
     exact_tests,
     flips_of,
+    jaccard_bound,
+    same_artefact,
     share_of,
     too_small,
 )
@@ -105,9 +108,9 @@ def one_sided(estimate: Estimate, bound: ArrayLike, side: Side, *, alpha: float)
     p_pass, p_fail = _tests(estimate, limit, side, alpha)
     limit = np.broadcast_to(limit, p_pass.shape)
     why = np.where(np.isnan(limit), "not_measured", _reasons(estimate, p_pass, p_fail))
-    identical = getattr(estimate, "identical", None)
+    identical = same_artefact(estimate)
     if identical is not None:
-        same = np.asarray(identical, dtype=bool) & ~np.isnan(limit)
+        same = identical & ~np.isnan(limit)
         why = np.where(same, "identical", why)
         exact = _compare(np.where(same, _value(estimate), np.nan), limit, side)
         p_pass, p_fail = (
@@ -135,7 +138,7 @@ def _tests(estimate: Estimate, bound: FloatArray, side: Side, alpha: float) -> P
     """p_pass and p_fail of the slices, before the minimum is looked at."""
     if isinstance(estimate, F1Score):
         # F1 = 2J / (1 + J) rises with J, so a bound on F1 is a bound on J.
-        return _ordered(exact_tests(estimate.jaccard, bound / (2 - bound), alpha), side)
+        return _ordered(exact_tests(estimate.jaccard, jaccard_bound(bound), alpha), side)
     if isinstance(estimate, Rate):
         return _ordered(exact_tests(estimate, bound, alpha), side)
     if isinstance(estimate, PairedChange):
@@ -264,6 +267,8 @@ def _spread(estimate: Spread, bound: FloatArray, side: Side) -> OneSided:
 def _value(estimate: Estimate) -> FloatArray:
     if isinstance(estimate, PairedChange):
         return change_of(estimate)
+    if isinstance(estimate, ChangeMean):
+        return np.asarray(np.mean([change_of(c) for c in estimate.changes], axis=0))
     if isinstance(estimate, Mean | Replicates):
         return np.asarray(estimate.value, dtype=np.float64)
     raise TypeError(f"{type(estimate).__name__} cannot be identical to a parent's")
@@ -272,7 +277,7 @@ def _value(estimate: Estimate) -> FloatArray:
 def _reasons(estimate: Estimate, p_pass: FloatArray, p_fail: FloatArray) -> Texts:
     """Why each slice has no verdict, "" where it has."""
     reasons: Texts = np.full(p_pass.shape, "", dtype=object)
-    for rows, units in _denominators(estimate):
+    for rows, units in denominators(estimate):
         reasons = np.where(reasons == "", too_small(rows, units), reasons)
     if isinstance(estimate, Mean):
         few = np.asarray(estimate.least_count, dtype=np.float64) < MIN_CLASS_ROWS
@@ -287,20 +292,3 @@ def _reasons(estimate: Estimate, p_pass: FloatArray, p_fail: FloatArray) -> Text
     missing = "no_data" if isinstance(estimate, Fact) else "not_measured"
     absent = np.isnan(p_pass) | np.isnan(p_fail)
     return np.where((reasons == "") & absent, missing, reasons)
-
-
-def _denominators(estimate: Estimate) -> list[tuple[FloatArray, FloatArray]]:
-    """(rows, units) of every denominator that must reach the minimum."""
-    if isinstance(estimate, Rate):
-        return [(estimate.trials, estimate.units)]
-    if isinstance(estimate, F1Score):
-        return _denominators(estimate.jaccard)
-    if isinstance(estimate, RateMean):
-        return [(r.trials, r.units) for r in estimate.rates]
-    if isinstance(estimate, ChangeMean):
-        return [(c.n, c.units) for c in estimate.changes]
-    if isinstance(estimate, RateDifference | RateRatio):
-        return [(r.trials, r.units) for r in (estimate.first, estimate.second)]
-    if isinstance(estimate, PairedChange | Mean | Replicates):
-        return [(estimate.n, estimate.units)]
-    return []

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from shipworthy.measure.intervals import binomial_tail_above, binomial_tail_below
+from shipworthy.measure.effective import degrees
+from shipworthy.measure.intervals import (
+    binomial_tail_above,
+    binomial_tail_below,
+    korn_graubard_n,
+    tail,
+)
 from shipworthy.measure.paired import bonett_price_z, tango_z
 
 if TYPE_CHECKING:
@@ -64,7 +70,8 @@ def rate_rows_needed(
     471.0
     """
     p, limit = np.asarray(rate, dtype=float), np.asarray(bound, dtype=float)
-    return _rows(limit * (1 - limit), p * (1 - p), limit - p, power, alpha)
+    null = np.maximum(limit * (1 - limit), 0.0)
+    return _rows(null, p * (1 - p), limit - p, power, alpha)
 
 
 def two_group_rows_needed(
@@ -163,24 +170,27 @@ def futures(
     draws: int = DRAWS,
     grid: ArrayLike | None = None,
     deff: float = 1.0,
+    units: float | None = None,
     family: int = 1,
 ) -> Futures:
     """Draw what the paired change of one slice will look like with more rows.
 
     The truth (lost, gained, rest) comes from a Dirichlet of the counts + 1/2, the new rows from it;
     pass is Tango, fail is Tango and Bonett-Price at alpha_next, as in `decide.py`. deff divides old
-    and new counts; family is the number of tests that Holm shares alpha among for a fail.
+    and new counts; units (those at hand; None where rows are units) grow as the rows do.
+    family is the number of tests that Holm shares alpha among for a fail.
     """
     rows = _grid(n) if grid is None else np.asarray(grid, dtype=np.int64)
     generator = np.random.default_rng(seed)
     old = np.array([lost, gained, n - lost - gained], dtype=float) / deff
     truth = generator.dirichlet(np.maximum(old, 0.0) + 0.5, size=draws)
-    new = generator.multinomial(_effective(rows, deff)[:, None], truth[None])
+    more = _with_far(rows, n)
+    new = generator.multinomial(_effective(more, deff)[:, None], truth[None])
     b, c, total = old[0] + new[..., 0], old[1] + new[..., 1], old.sum() + new.sum(axis=-1)
-    limit = np.full_like(b, -margin)
-    z = tango_z(b, c, total, limit)
-    p_fail = np.maximum(ndtr(z), ndtr(bonett_price_z(b, c, total, limit)))
-    return _futures(rows, ndtr(-z), p_fail, n, alpha_next, family)
+    df = degrees(n + more, _grown(units, n, more))[:, None]
+    z = tango_z(b, c, total, -margin)
+    p_fail = np.maximum(tail(-z, df), tail(-bonett_price_z(b, c, total, -margin), df))
+    return _futures(rows, tail(z, df), p_fail, alpha_next, family)
 
 
 def rate_futures(
@@ -194,23 +204,28 @@ def rate_futures(
     draws: int = DRAWS,
     grid: ArrayLike | None = None,
     deff: float = 1.0,
+    units: float | None = None,
     family: int = 1,
 ) -> Futures:
-    """Draw what one share will look like with more rows (Beta of the counts + 1/2, exact tails)."""
+    """Draw what one share will look like with more rows (Beta of the counts + 1/2, exact tails).
+
+    Arguments as those of `futures`; units change the effective n as Korn and Graubard have it.
+    """
     rows = _grid(trials) if grid is None else np.asarray(grid, dtype=np.int64)
     generator = np.random.default_rng(seed)
     x, n = successes / deff, trials / deff
     truth = generator.beta(x + 0.5, n - x + 0.5, size=draws)
-    more = _effective(rows, deff)[:, None]
-    total = np.broadcast_to(n + more, (len(rows), draws))
-    count = x + generator.binomial(more, truth[None])
-    limit = np.full(count.shape, bound)
-    above, below = (
-        binomial_tail_above(count, total, limit),
-        binomial_tail_below(count, total, limit),
-    )
-    p_pass, p_fail = (above, below) if side == "at_least" else (below, above)
-    return _futures(rows, p_pass, p_fail, trials, alpha_next, family)
+    further = _with_far(rows, trials)
+    more = _effective(further, deff)[:, None]
+    share = (x + generator.binomial(more, truth[None])) / (n + more)
+    held = trials + further
+    p = []
+    for level in (alpha_next, alpha_next / family):
+        total = korn_graubard_n(held, _grown(units, trials, further), deff, level)[:, None]
+        count = share * total
+        above, below = (t(count, total, bound) for t in (binomial_tail_above, binomial_tail_below))
+        p.append((above, below) if side == "at_least" else (below, above))
+    return _futures(rows, p[0][0], p[1][1], alpha_next, family)
 
 
 def _rows(
@@ -233,12 +248,21 @@ def _effective(rows: IntArray, deff: float) -> IntArray:
     return np.maximum(np.rint(rows / deff).astype(np.int64), 1)
 
 
+def _with_far(rows: IntArray, n: float) -> IntArray:
+    """The grid and, last, ten times the rows at hand: there it shows whether more rows can help."""
+    return np.append(rows, max(round(10 * n), 1))
+
+
+def _grown(units: float | None, n: float, more: IntArray) -> FloatArray:
+    """Units among all rows when new rows come in units like the old ones."""
+    return np.asarray((n if units is None else units) * (n + more) / n, dtype=np.float64)
+
+
 def _futures(
-    rows: IntArray, p_pass: FloatArray, p_fail: FloatArray, n: float, alpha: float, family: int
+    rows: IntArray, p_pass: FloatArray, p_fail: FloatArray, alpha: float, family: int
 ) -> Futures:
     passes = (p_pass <= alpha).mean(axis=1)
     fails = (p_fail <= alpha / family).mean(axis=1)
-    enough = np.flatnonzero(passes + fails >= DECIDED)
-    far = passes[np.argmin(np.abs(rows - 10 * n))]
+    enough = np.flatnonzero((passes + fails)[:-1] >= DECIDED)
     needed = int(rows[enough[0]]) if enough.size else None
-    return Futures(rows, passes, fails, needed, bool(far < HOPELESS))
+    return Futures(rows, passes[:-1], fails[:-1], needed, bool(passes[-1] < HOPELESS))

@@ -17,6 +17,7 @@ from shipworthy.measure.effective import (
     degrees,
     exact_ends,
     flips_of,
+    same_artefact,
     scaled,
     share_of,
 )
@@ -69,9 +70,8 @@ def assess(estimate: Estimate, *, confidence: float = 0.95, exact: bool = False)
     exact: exact instead of Wilson ends for shares, F1 and means of shares (what a limit shows).
     """
     value, low, high, method = _interval(estimate, confidence, exact)
-    identical = getattr(estimate, "identical", None)
-    if identical is not None:
-        same = np.asarray(identical, dtype=bool)
+    same = same_artefact(estimate)
+    if same is not None:
         low, high = np.where(same, value, low), np.where(same, value, high)
     n, units, effective = _sizes(estimate, len(value))
     return Assessed(value, low, high, n, units, effective, method)
