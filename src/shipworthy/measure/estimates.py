@@ -3,17 +3,19 @@
 One object holds the same measure over m slices: every array has shape (m,). Rooms that measure make
 these; `decide.py` alone turns them into intervals, one-sided p and decisions.
 
-n is the number of rows in the measure's own denominator, units the number of sampling units (author,
-source, person) that these rows come from, deff the design effect >= 1 by which clustering or weights
-shrink n (`statistics.md` §5). Where rows are units, units = n and deff = 1.
+n is the number of rows in the measure's own denominator, units the number of sampling units
+(author, source, person) that these rows come from, deff the design effect >= 1 by which clustering
+or weights shrink n (`docs/method.md`). Where rows are units, units = n and deff = 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -72,8 +74,8 @@ class Mean:
     """A number with a standard error and t degrees of freedom on the scale given.
 
     value is on the natural scale; standard_error on `scale` (identity, log or logit).
-    p-values and intervals are t on that scale. least_count is the smallest number of rows of a class
-    that the measure needs (AUC: both classes), NaN where it needs none.
+    p-values and intervals are t on that scale. least_count is the smallest number of rows of a
+    class that the measure needs (AUC: both classes), NaN where it needs none.
     """
 
     value: FloatArray
@@ -165,3 +167,22 @@ Estimate: TypeAlias = (
     | Fact
     | Unmeasured
 )
+
+T = TypeVar("T", Rate, PairedChange, F1Score, RateMean, ChangeMean, Mean, Replicates)
+
+
+def take(estimate: T, places: Sequence[int]) -> T:
+    """Return the same estimate on some of its slices, in the order given."""
+    return replace(
+        estimate, **{f.name: _taken(getattr(estimate, f.name), places) for f in fields(estimate)}
+    )
+
+
+def _taken(value: Any, places: Sequence[int]) -> Any:
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], str):
+            return tuple(value[k] for k in places)
+        return tuple(_taken(part, places) for part in value)
+    if is_dataclass(value):
+        return take(value, places)  # type: ignore[type-var]
+    return value[list(places)] if hasattr(value, "shape") else value

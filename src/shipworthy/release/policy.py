@@ -230,7 +230,7 @@ def check_measures(
 
 def known_measures() -> frozenset[str]:
     """Return the names that this version can measure."""
-    from shipworthy.measure.quality import MEASURES
+    from shipworthy.measure.catalogue import MEASURES
 
     return frozenset(MEASURES)
 
