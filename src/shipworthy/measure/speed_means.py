@@ -1,7 +1,7 @@
 """From records of processes to estimates: means of logarithms, with the spread of the processes.
 
 Requests of one process share its luck (where memory landed, what else ran), so that a process is
-one observation: the interval is t on logs with P - 1 degrees of freedom. A change is the paired t of
+one observation: the interval is t on logs with P - 1 degrees of freedom. A change is a paired t of
 log ratios, since candidate and parent run in one round, on the same texts. Pooled requests would
 give upper ends that hold in 79 % instead of 97.5 % where processes differ by 5 %.
 """

@@ -19,7 +19,9 @@ from shipworthy.core.launch import answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-LOADER = "shipworthy.model.runtimes:load_classifier"
+# The module stands alone so that it counts as code of the stage that times.
+_RUNTIMES = "shipworthy.model.runtimes"
+LOADER = f"{_RUNTIMES}:load_classifier"
 
 _model: Any = None
 
