@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from shipworthy.core.records import Answer, Candidate, Decision, Limit, Outcome, Verdict
+from shipworthy.core.records import (
+    Answer,
+    Candidate,
+    Decision,
+    Limit,
+    Outcome,
+    Verdict,
+    to_frame,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +80,16 @@ class Judgement:
     cached_stages: int = 0
     group_names: Mapping[str, str] = field(default_factory=dict)
     """Names for people of group values ("nyt" -> "NYT"), optional."""
+
+    @property
+    def verdict(self) -> Answer:
+        """The answer of the whole judgement."""
+        return self.answer
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row for each limit and slice of each candidate, with the columns of `Decision`."""
+        return to_frame(self.decisions, Decision)
 
     def verdict_of(self, candidate: str) -> Verdict:
         """Return the verdict of one candidate by id."""

@@ -21,8 +21,13 @@ MACHINE = ("ms", "mb", "rows_per_s", "times")
 
 
 def phrase(said: Phrase) -> str:
-    """Render a phrase of the judgement; phrases among its arguments are rendered first."""
+    """Render a phrase of the judgement; phrases among its arguments are rendered first.
+
+    An argument called `measure` is the name of a measure and is shown by its name for people.
+    """
     arguments = {k: phrase(v) if isinstance(v, Phrase) else v for k, v in said.arguments.items()}
+    if isinstance(arguments.get("measure"), str):
+        arguments["measure"] = measure_name(arguments["measure"])
     return text(said.key, **arguments)
 
 

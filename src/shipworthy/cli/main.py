@@ -1,0 +1,106 @@
+"""Entry point: every verb, and what becomes of an error.
+
+Exit codes: 0 ship, 3 hold, 4 undecided, 2 bad usage or input, 1 a bug of ours, 130 interrupted. A
+crash can never be read as a verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shipworthy.cli import evidence, files, levers, runs
+from shipworthy.core.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    ShipworthyError,
+)
+
+app = typer.Typer(
+    name="shipworthy",
+    help="One ruler for every lever, a written policy, a verdict: ship, hold or undecided.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (runs, files, levers, evidence):
+    group.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"shipworthy {version('shipworthy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one verb and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb and return its exit code; errors are one line on stderr."""
+    import click
+
+    try:
+        result: Any = app(args=arguments, prog_name="shipworthy", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.exceptions.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return EXIT_BAD_INPUT
+    except ShipworthyError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; what is finished is kept, the same command goes on from there")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`| head`); there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BUG
+    except Exception as error:
+        _say(f"this is a bug: {type(error).__name__}: {error}; the trace is in {_trace()}")
+        return EXIT_BUG
+
+
+def _say(message: str) -> None:
+    print(f"shipworthy: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _trace() -> Path:
+    path = (
+        Path(tempfile.gettempdir())
+        / f"shipworthy-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    )
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Verbs that run a whole project: `demo`, `run`."""
+
+from __future__ import annotations
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this file."""

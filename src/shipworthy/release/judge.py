@@ -1,0 +1,158 @@
+"""The ruler on files: predictions of a parent and of candidates become a judgement.
+
+No model is needed, only what each of them answered on the same rows. Every candidate file counts as
+nominated, because there is no validation that could have chosen among them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from shipworthy.core.digest import digest_json
+from shipworthy.core.errors import InputError
+from shipworthy.core.ledger import Ledger
+from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
+from shipworthy.core.records import Candidate
+from shipworthy.model.predictions import Predictions, align, load_predictions
+from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.policy import Policy, load_policy, policy_digest
+from shipworthy.release.policy_fit import check_fit
+from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.verdicts import Question, reach_verdict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Source: TypeAlias = Path | str | pl.DataFrame
+
+
+def judge(
+    parent: Source,
+    candidates: Source | Sequence[Source],
+    policy: Path | str | Policy | Sequence[Any] | Mapping[str, Any],
+    *,
+    label: str,
+    prediction: str,
+    score: str | Mapping[str, str] | None = None,
+    id: str | None = None,
+    positive: str | None = None,
+    groups: Sequence[str] = (),
+    unit: str | None = None,
+    ledger: Path | str | Ledger | None = None,
+    intersections: int = 1,
+    name: str = "",
+) -> Judgement:
+    """Judge candidates against their parent on the same rows.
+
+    parent, candidates: files (CSV, JSON Lines, Parquet) or frames of predictions. policy: a file, a
+    Policy, or its parsed value. label, prediction, id, unit: columns; groups: columns whose values
+    are slices; score: the column of P(positive), or {class: column}. positive: the positive class
+    where it is not called 1, true, yes or pos. ledger: a file that counts looks at these rows.
+    intersections: up to how many group columns are crossed where the policy says `each group`.
+    Raises InputError (with file, row, column or key) where something does not fit; nothing is
+    written to the ledger then.
+    """
+    started = time.monotonic()
+    several = isinstance(candidates, Sequence) and not isinstance(candidates, str)
+    sources: list[Any] = list(candidates) if several else [candidates]  # type: ignore[arg-type]
+    if not sources:
+        raise InputError("there is no candidate; give at least one file besides the parent")
+    written = policy if isinstance(policy, Policy) else load_policy(policy)
+    file = policy if isinstance(policy, Path | str) else None
+    check_fit(written, groups, file=file, remedy="(a group column is declared with --group)")
+    columns: dict[str, Any] = dict(
+        label=label, prediction=prediction, score=score, id=id, positive=positive,
+        groups=groups, unit=unit,
+    )  # fmt: skip
+    names = _names([parent, *sources])
+    loaded = [
+        load_predictions(source, **columns, name=name, candidate=place > 0)
+        for place, (source, name) in enumerate(zip([parent, *sources], names, strict=True))
+    ]
+    subjects = _subjects(align(*loaded))
+    base, others = subjects[0], subjects[1:]
+    opened = _open(ledger, written, base.predictions, others)
+    question = Question(
+        run=_run_id(written, subjects),
+        name=name or names[0],
+        kind="judge",
+        policy=written,
+        nominated=tuple(s.candidate.id for s in others),
+        objective="quality",
+        opening=opened,
+    )
+    ruler = Ruler(
+        base, groups=tuple(dict.fromkeys(groups)), unit=unit, intersections=intersections,
+        confidence=written.confidence, run=question.run,
+    )  # fmt: skip
+    notes = [] if ledger is not None else [Phrase("judge.note.no_ledger")]
+    if unit is None:
+        notes.append(Phrase("judge.note.independent"))
+    found = reach_verdict(question, ruler, others, notes=tuple(notes))
+    return replace(found, seconds=time.monotonic() - started)
+
+
+def _subjects(aligned: Sequence[Predictions]) -> list[Subject]:
+    """Return parent and candidates as subjects; a file of answers is its own artefact."""
+    first = aligned[0]
+    parent = Candidate(first.name, "predictions", artefact_digest=first.digest, folder=first.file)
+    subjects = [Subject(parent, first)]
+    for one in aligned[1:]:
+        candidate = Candidate(
+            one.name,
+            "predictions",
+            parents=(parent.id,),
+            # Two files of equal content are two candidates all the same.
+            settings={"name": one.name},
+            artefact_digest=one.digest,
+            folder=one.file,
+        )
+        subjects.append(Subject(candidate, one))
+    return subjects
+
+
+def _open(
+    ledger: Path | str | Ledger | None,
+    policy: Policy,
+    parent: Predictions,
+    candidates: Sequence[Subject],
+) -> OpeningState:
+    book = ledger if isinstance(ledger, Ledger) or ledger is None else Ledger(ledger)
+    ids = parent.ids
+    if ids is None:
+        # Without ids a row is known only as the n-th of this very test set.
+        ids_of = (f"{parent.data_digest}/{place}" for place in range(len(parent)))
+        hashes = row_hashes(ids_of)
+    else:
+        hashes = row_hashes(ids.to_list())
+    return open_test(
+        book,
+        test_digest=parent.data_digest,
+        rows_sketch=rows_sketch(hashes),
+        candidates={s.candidate.id: s.candidate.artefact_digest for s in candidates},
+        policy_digest=policy_digest(policy),
+        nominated=[s.candidate.id for s in candidates],
+    )
+
+
+def _names(sources: Sequence[Any]) -> list[str]:
+    """Return a short name for each source: its file's, with the folder where names repeat."""
+    stems = [
+        Path(s).stem if isinstance(s, Path | str) else ("parent" if k == 0 else f"candidate {k}")
+        for k, s in enumerate(sources)
+    ]
+    if len(set(stems)) == len(stems):
+        return stems
+    paths = [str(s) if isinstance(s, Path | str) else stems[k] for k, s in enumerate(sources)]
+    if len(set(paths)) == len(paths):
+        return paths
+    return [f"{path} ({k})" if k else path for k, path in enumerate(paths)]
+
+
+def _run_id(policy: Policy, subjects: Sequence[Subject]) -> str:
+    asked = [policy_digest(policy), *(s.candidate.id for s in subjects)]
+    return digest_json([*asked, subjects[0].predictions.data_digest])[:8]

@@ -1,0 +1,183 @@
+"""The folder of a judgement: what was measured, what was decided, and the page that shows it.
+
+    measurements.parquet    every number about a candidate, columns of `Measurement`
+    decisions.parquet       what each limit made of them, columns of `Decision`
+    verdict.json            limits, candidates, verdicts, notes: all else, written last
+    report.html             the page
+
+A folder without `verdict.json` is unfinished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.errors import InputError
+from shipworthy.core.files import write_atomically
+from shipworthy.core.records import (
+    Answer,
+    Candidate,
+    Decision,
+    Limit,
+    Outcome,
+    Verdict,
+    to_frame,
+)
+from shipworthy.release.judgement import Judgement, NextStep, Phrase
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MEASUREMENTS = "measurements.parquet"
+DECISIONS = "decisions.parquet"
+VERDICT = "verdict.json"
+REPORT = "report.html"
+
+_FORMAT = 1
+
+
+def write_record(judgement: Judgement, folder: Path | str) -> Path:
+    """Write the whole record of a judgement into a folder and return the path of its page."""
+    from shipworthy.release.report import write_report
+
+    place = Path(folder)
+    decisions = [replace(d, run=judgement.run) for d in judgement.decisions]
+    write_atomically(place / MEASUREMENTS, _parquet(judgement.measurements))
+    write_atomically(place / DECISIONS, _parquet(to_frame(decisions, Decision)))
+    page = write_report(judgement, place / REPORT)
+    document = json.dumps(_document(judgement), ensure_ascii=False, indent=1)
+    write_atomically(place / VERDICT, document)
+    return page
+
+
+def read_record(folder: Path | str) -> Judgement:
+    """Read a judgement back from its folder.
+
+    Raises InputError where the folder holds no finished judgement or a file of it is damaged.
+    """
+    import polars as pl
+
+    place = Path(folder)
+    try:
+        document = json.loads((place / VERDICT).read_text(encoding="utf-8"))
+        measurements = pl.read_parquet(place / MEASUREMENTS)
+        decisions = pl.read_parquet(place / DECISIONS)
+    except FileNotFoundError as error:
+        name = Path(str(error.filename or VERDICT)).name
+        raise InputError(f"{place}: no finished run is here, {name} is missing") from error
+    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{place}: the record of the run is damaged: {error}") from error
+    if document.get("format") != _FORMAT:
+        raise InputError(f"{place / VERDICT}: written by another version of shipworthy")
+    return _judgement(document, measurements, decisions)
+
+
+def _document(judgement: Judgement) -> dict[str, Any]:
+    kept = {f.name: getattr(judgement, f.name) for f in fields(judgement)}
+    for name in ("measurements", "decisions"):
+        del kept[name]
+    return {
+        **kept,
+        "format": _FORMAT,
+        "created": judgement.created.isoformat(),
+        "limits": [asdict(limit) for limit in judgement.limits],
+        "parent": judgement.parent.to_dict(),
+        "candidates": [c.to_dict() for c in judgement.candidates],
+        "verdicts": [_finite(asdict(v)) for v in judgement.verdicts],
+        "next_steps": [
+            _finite({**asdict(s), "phrase": _from_phrase(s.phrase)}) for s in judgement.next_steps
+        ],
+        "not_measured": [_from_phrase(p) for p in judgement.not_measured],
+        "notes": [_from_phrase(p) for p in judgement.notes],
+        "group_names": dict(judgement.group_names),
+    }
+
+
+def _judgement(
+    document: Mapping[str, Any], measurements: pl.DataFrame, decisions: pl.DataFrame
+) -> Judgement:
+    names = {f.name for f in fields(Judgement)}
+    kept = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in names}
+    return Judgement(
+        **{
+            **kept,
+            "created": datetime.fromisoformat(document["created"]),
+            "answer": Answer(document["answer"]),
+            "limits": tuple(_limit(values) for values in document["limits"]),
+            "parent": Candidate.from_dict(document["parent"]),
+            "candidates": tuple(Candidate.from_dict(c) for c in document["candidates"]),
+            "measurements": measurements,
+            "decisions": tuple(_decision(row) for row in decisions.iter_rows(named=True)),
+            "verdicts": tuple(_verdict(values) for values in document["verdicts"]),
+            "next_steps": tuple(_next_step(values) for values in document["next_steps"]),
+            "not_measured": tuple(_to_phrase(p) for p in document["not_measured"]),
+            "notes": tuple(_to_phrase(p) for p in document["notes"]),
+            "evidence": tuple((label, told) for label, told in document["evidence"]),
+        }
+    )
+
+
+def _limit(values: Mapping[str, Any]) -> Limit:
+    slices = values["slices"]
+    if isinstance(slices, dict):
+        slices = {k: tuple(v) if isinstance(v, list) else v for k, v in slices.items()}
+    return Limit(**{**values, "slices": slices})
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    return Decision(**{**row, "decision": Outcome(row["decision"])})
+
+
+def _verdict(values: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        **{
+            **_numbers(values, "p_candidate", "p_candidate_adjusted"),
+            "answer": Answer(values["answer"]),
+            "reasons": tuple(values["reasons"]),
+        }
+    )
+
+
+def _next_step(values: Mapping[str, Any]) -> NextStep:
+    told = _numbers(values, "probability", "pass_probability")
+    return NextStep(**{**told, "phrase": _to_phrase(values["phrase"])})
+
+
+def _from_phrase(phrase: Phrase) -> dict[str, Any]:
+    arguments = {
+        k: _from_phrase(v) if isinstance(v, Phrase) else v for k, v in phrase.arguments.items()
+    }
+    return {"key": phrase.key, "arguments": arguments}
+
+
+def _to_phrase(values: Mapping[str, Any]) -> Phrase:
+    arguments = {
+        k: _to_phrase(v) if isinstance(v, dict) and "key" in v else v
+        for k, v in values["arguments"].items()
+    }
+    return Phrase(values["key"], arguments)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with NaN as null: JSON has no NaN."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
+def _numbers(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {
+        **values,
+        **{name: math.nan if values[name] is None else values[name] for name in names},
+    }
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()

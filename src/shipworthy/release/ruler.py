@@ -1,0 +1,250 @@
+"""The one ruler: every subject measured on the same rows, for the table and for each limit.
+
+A subject is the parent or a candidate: its answers on the rows, and the numbers that come from
+elsewhere (size, speed). `Ruler` turns it into rows of the table of measurements and into the
+evidence that the rules of the gate decide on; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from shipworthy.core.records import Candidate, Limit, Measurement, Slice
+from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.decide import Evidence, assess
+from shipworthy.measure.estimates import Estimate, Fact, Unmeasured, take
+from shipworthy.measure.fairness import spread_over
+from shipworthy.measure.quality import quality
+from shipworthy.measure.slices import Partition, crossings, partition
+from shipworthy.release.policy_fit import columns_of
+
+if TYPE_CHECKING:
+    from shipworthy.model.predictions import Predictions
+
+MACRO = ("f1", "precision")
+"""Measures that need replicates where there is no one positive class: only made when asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The parent or a candidate, as it was measured.
+
+    numbers: estimates that hold for the artefact as a whole, (measure, relative_to) -> one value.
+    """
+
+    candidate: Candidate
+    predictions: Predictions
+    numbers: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
+
+
+class Ruler:
+    """Measures subjects against one parent.
+
+    intersections: up to how many group columns are crossed for `each group`.
+    """
+
+    def __init__(
+        self,
+        parent: Subject,
+        *,
+        groups: Sequence[str],
+        unit: str | None,
+        intersections: int = 1,
+        confidence: float = 0.95,
+        split: str = "test",
+        run: str = "",
+    ) -> None:
+        self.parent = parent
+        self.groups = tuple(groups)
+        self.unit = unit
+        self.crossed = crossings(self.groups, intersections)
+        self.confidence = confidence
+        self.split, self.run = split, run
+        self._partitions: dict[tuple[str, ...], Partition] = {}
+        self._estimates: dict[tuple[str, str, tuple[str, ...], str], Estimate] = {}
+
+    def rows(self, columns: tuple[str, ...] = ()) -> Partition:
+        """Return the rows split by some columns."""
+        if columns not in self._partitions:
+            frame = self.parent.predictions.frame
+            self._partitions[columns] = partition(frame, columns, unit=self.unit)
+        return self._partitions[columns]
+
+    def estimate(
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+    ) -> Estimate:
+        """Return a measure of a subject over all slices of some columns."""
+        key = (subject.candidate.id, measure, columns, relative_to)
+        if key not in self._estimates:
+            self._estimates[key] = self._measure(subject, measure, columns, relative_to)
+        return self._estimates[key]
+
+    def _measure(
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+    ) -> Estimate:
+        kind, rows = MEASURES[measure], self.rows(columns)
+        if kind.kind == "spread":
+            return spread_over(measure, rows, subject.predictions)
+        if kind.kind == "quality":
+            compared = self.parent.predictions if relative_to == "parent" else None
+            return quality(measure, rows, subject.predictions, compared)
+        return self._number(subject, measure, relative_to)
+
+    def _number(self, subject: Subject, measure: str, relative_to: str) -> Estimate:
+        """Return what was measured of the artefact as a whole, or its ratio to the parent's."""
+        found = subject.numbers.get((measure, relative_to))
+        if found is not None:
+            return found
+        own = subject.numbers.get((measure, "none"))
+        parent = self.parent.numbers.get((measure, "none"))
+        if relative_to == "parent" and isinstance(own, Fact) and isinstance(parent, Fact):
+            return Fact(np.asarray(own.value) / np.asarray(parent.value))
+        return Unmeasured("not_measured")
+
+    # -- what limits look at ---------------------------------------------------------------------
+
+    def evidence(self, subject: Subject, limits: Sequence[Limit]) -> list[Evidence]:
+        """Return what each limit looks at, in the order of the policy."""
+        return [item for index, limit in enumerate(limits)
+                for item in self._evidence(subject, limit, index)]  # fmt: skip
+
+    def _evidence(self, subject: Subject, limit: Limit, index: int) -> Iterator[Evidence]:
+        bound = self._bound(subject, limit)
+        unit = value_unit(limit.measure, limit.relative_to)
+        spread = MEASURES[limit.measure].kind == "spread"
+        for columns in self._columns(limit):
+            estimate = self.estimate(subject, limit.measure, columns, limit.relative_to)
+            slices = (over(columns),) if spread else self.rows(columns).slices
+            if not spread and columns and not _is_each(limit):
+                slices, estimate = _one_slice(limit, slices, estimate)
+            yield Evidence(
+                limit=limit,
+                index=index,
+                slices=slices,
+                estimate=estimate,
+                bound=bound,
+                value_unit=unit,
+                intersection=len(columns) > 1,
+            )
+
+    def _columns(self, limit: Limit) -> tuple[tuple[str, ...], ...]:
+        """Return the columns whose slices a limit looks at, one tuple for each partition."""
+        if limit.slices in ("each group", "worst group"):
+            return self.crossed
+        if limit.slices == "all":
+            spread = MEASURES[limit.measure].kind == "spread"
+            return tuple((column,) for column in self.groups) if spread else ((),)
+        return (columns_of(limit),)
+
+    def _bound(self, subject: Subject, limit: Limit) -> float:
+        if not isinstance(limit.bound, str):
+            return limit.bound
+        other = subject.numbers.get((limit.bound, "none"))
+        return float(np.asarray(other.value).ravel()[0]) if isinstance(other, Fact) else np.nan
+
+    # -- the table -------------------------------------------------------------------------------
+
+    def measurements(self, subject: Subject, limits: Sequence[Limit] = ()) -> list[Measurement]:
+        """Return the rows of the table for a subject: what can be measured and what limits ask.
+
+        On all rows and on each group column; crossings where `intersections` or a limit has them.
+        """
+        asked = {(limit.measure, columns) for limit in limits for columns in self._columns(limit)}
+        partitions = dict.fromkeys([(), *self.crossed, *(columns for _, columns in asked)])
+        found: list[Measurement] = []
+        for columns in partitions:
+            for measure, kind in MEASURES.items():
+                if kind.kind == "spread":
+                    if columns:
+                        found += self._rows_of(subject, measure, columns, "none")
+                    continue
+                if kind.kind != "quality":
+                    if not columns:
+                        found += self._rows_of(subject, measure, columns, "none")
+                        found += self._rows_of(subject, measure, columns, "parent")
+                    continue
+                macro = measure in MACRO and subject.predictions.positive is None
+                if macro and columns and (measure, columns) not in asked:
+                    continue
+                if "parent" not in kind.needs:
+                    found += self._rows_of(subject, measure, columns, "none")
+                found += self._rows_of(subject, measure, columns, "parent")
+        return found
+
+    def _rows_of(
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+    ) -> list[Measurement]:
+        if relative_to == "parent" and subject is self.parent:
+            return []
+        estimate = self.estimate(subject, measure, columns, relative_to)
+        if isinstance(estimate, Unmeasured):
+            return []
+        spread = MEASURES[measure].kind == "spread"
+        slices = (over(columns),) if spread else self.rows(columns).slices
+        shown = assess(estimate, confidence=self.confidence)
+        candidate, unit = subject.candidate, value_unit(measure, relative_to)
+        return [
+            Measurement(
+                candidate=candidate.id,
+                measure=measure,
+                value=float(shown.value[k]),
+                low=float(shown.low[k]),
+                high=float(shown.high[k]),
+                slice=one.json,
+                relative_to=relative_to,
+                n=_whole(shown.n[k]),
+                n_units=_whole(shown.units[k]),
+                n_effective=float(np.nan_to_num(shown.n_effective[k])),
+                value_unit=unit,
+                method=shown.method,
+                confidence=self.confidence,
+                run=self.run,
+                data_digest=self.parent.predictions.data_digest,
+                artefact_digest=candidate.artefact_digest,
+                split=self.split,
+                device_flags=" ".join(candidate.device_flags),
+                seed=candidate.seed,
+            )
+            for k, one in enumerate(slices)
+        ]
+
+
+def over(columns: Sequence[str]) -> Slice:
+    """Return the slice that stands for "all groups of these columns compared"."""
+    return Slice.of({"each": " × ".join(columns)})
+
+
+def value_unit(measure: str, relative_to: str) -> str:
+    """Return the unit of a stored value; times and sizes against the parent are ratios."""
+    kind = MEASURES[measure]
+    return "ratio" if relative_to != "none" and kind.kind in ("speed", "fact") else kind.unit
+
+
+def _whole(count: Any) -> int:
+    return int(round(float(count))) if np.isfinite(count) else 0
+
+
+def _is_each(limit: Limit) -> bool:
+    return isinstance(limit.slices, str) or "each" in limit.slices
+
+
+def _one_slice(
+    limit: Limit, slices: tuple[Slice, ...], estimate: Estimate
+) -> tuple[tuple[Slice, ...], Estimate]:
+    """Pick the slice whose values a limit writes; values compare as text, `true` as true."""
+    wanted = Slice.of(cast("Mapping[str, Any]", limit.slices))
+    told = [(c, _as_text(v)) for c, v in wanted.conditions]
+    for place, one in enumerate(slices):
+        if [(c, _as_text(v)) for c, v in one.conditions] == told:
+            if isinstance(estimate, Unmeasured):
+                return (one,), Unmeasured(estimate.reason)
+            return (one,), take(cast("Any", estimate), [place])
+    return (wanted,), Unmeasured("no_data")
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,185 @@
+"""From subjects to a Judgement: measure, decide, and say what would change the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from shipworthy.core.openings import OpeningState
+from shipworthy.core.records import Answer, Measurement, Verdict, to_frame
+from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.decide import CandidateDecision, decide_candidate, decide_run
+from shipworthy.release.judgement import Judgement, NextStep, Phrase
+from shipworthy.release.next_step import next_steps
+from shipworthy.release.ruler import Ruler, Subject
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shipworthy.release.policy import Policy
+
+OBJECTIVES = {
+    "size": ("size_mb", 1.0),
+    "latency": ("latency_p95_ms", 1.0),
+    "throughput": ("throughput_rows_per_s", -1.0),
+    "quality": ("accuracy", -1.0),
+}
+"""What each objective minimises: a measure and its sign."""
+
+MOST_CANDIDATES = 3
+"""Nominated candidates beyond which the correction among them is worth a warning."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about the subjects.
+
+    kind: a rehearsal decides on validation rows and never ships. nominated: ids.
+    """
+
+    run: str
+    name: str
+    kind: Literal["judge", "run", "rehearsal"]
+    policy: Policy
+    nominated: tuple[str, ...]
+    objective: str
+    opening: OpeningState
+    task: str = "text-classification"
+
+
+def reach_verdict(
+    question: Question, ruler: Ruler, candidates: Sequence[Subject], **more: Any
+) -> Judgement:
+    """Measure all subjects, decide every limit, and return the whole judgement.
+
+    more: further fields of the Judgement (notes, evidence, seconds, ...); notes are added to.
+    """
+    policy, opening = question.policy, question.opening
+    table: list[Measurement] = list(ruler.measurements(ruler.parent, policy.limits))
+    decided: list[CandidateDecision] = []
+    evidence = {}
+    for subject in candidates:
+        table += ruler.measurements(subject, policy.limits)
+        name = subject.candidate.id
+        evidence[name] = ruler.evidence(subject, policy.limits)
+        decided.append(
+            decide_candidate(
+                name,
+                evidence[name],
+                confidence=policy.confidence,
+                opening=opening.number,
+                small_slices=policy.small_slices,
+                worn_out=opening.worn_out,
+            )
+        )
+    measurements = to_frame(table, Measurement)
+    verdict = decide_run(
+        decided,
+        question.nominated,
+        alpha=policy.alpha * opening.alpha_factor,
+        objective=objective_values(question.objective, measurements, candidates),
+    )
+    verdicts, answer, best = verdict.verdicts, verdict.answer, verdict.best
+    if question.kind == "rehearsal":
+        # Validation rows chose these candidates, so they cannot vouch for them.
+        verdicts = tuple(_rehearsed(v) for v in verdicts)
+        answer, best = Answer.UNDECIDED, None
+    open_ones = [
+        d
+        for d in decided
+        if not d.any_fail and not d.all_pass and d.candidate in question.nominated
+    ]
+    names = {s.candidate.id: s.candidate.name for s in candidates}
+    steps: list[NextStep] = []
+    for one in open_ones:
+        steps += next_steps(
+            one.candidate,
+            names[one.candidate],
+            one.decisions,
+            evidence[one.candidate],
+            confidence=policy.confidence,
+            opening=opening.number,
+        )
+    notes = (*more.pop("notes", ()), *_notes(question, candidates))
+    return Judgement(
+        run=question.run,
+        name=question.name,
+        kind=question.kind,
+        created=datetime.now(UTC),
+        task=question.task,
+        limits=policy.limits,
+        parent=ruler.parent.candidate,
+        candidates=tuple(s.candidate for s in candidates),
+        nominated=question.nominated,
+        measurements=measurements,
+        decisions=tuple(d for one in decided for d in one.decisions),
+        verdicts=verdicts,
+        answer=answer,
+        best=best,
+        objective=question.objective,
+        confidence=policy.confidence,
+        alpha=policy.alpha * opening.alpha_factor,
+        opening=opening.number,
+        groups=ruler.groups,
+        unit=ruler.unit,
+        next_steps=tuple(steps),
+        notes=notes,
+        not_measured=(*more.pop("not_measured", ()), *_not_measured(question, measurements)),
+        **more,
+    )
+
+
+def _rehearsed(verdict: Verdict) -> Verdict:
+    if verdict.answer is not Answer.SHIP:
+        return verdict
+    return replace(verdict, answer=Answer.UNDECIDED, reasons=("rehearsal",))
+
+
+def objective_values(
+    objective: str, measurements: pl.DataFrame, candidates: Iterable[Subject]
+) -> dict[str, float]:
+    """Return what the objective minimises, by candidate id; NaN where it was not measured."""
+    measure, sign = OBJECTIVES.get(objective, ("", 1.0))
+    found = {
+        row["candidate"]: sign * row["value"]
+        for row in measurements.iter_rows(named=True)
+        if row["measure"] == measure and row["slice"] == "{}" and row["relative_to"] == "none"
+    }
+    return {s.candidate.id: found.get(s.candidate.id, math.nan) for s in candidates}
+
+
+def _notes(question: Question, candidates: Sequence[Subject]) -> list[Phrase]:
+    """What a reader must know about the looks at the test rows and the number of candidates."""
+    notes = []
+    names = {s.candidate.id: s.candidate.name for s in candidates}
+    if question.opening.after_sight:
+        listed = ", ".join(names.get(i, i) for i in question.opening.after_sight)
+        notes.append(Phrase("judge.note.after_sight", {"names": listed}))
+    if question.opening.worn_out:
+        notes.append(Phrase("judge.note.worn_out", {"count": question.opening.number}))
+    elif question.opening.number > 1:
+        notes.append(_opening_note(question.opening.number))
+    if len(question.nominated) > MOST_CANDIDATES:
+        notes.append(Phrase("judge.note.many", {"count": len(question.nominated)}))
+    return notes
+
+
+def _opening_note(number: int) -> Phrase:
+    return Phrase("judge.note.opening", {"number": number, "divisor": 2 ** (number - 1)})
+
+
+def _not_measured(question: Question, measurements: pl.DataFrame) -> list[Phrase]:
+    """Kinds of measures that no number stands for, so that silence is not taken for a pass."""
+    present = set(measurements["measure"].to_list())
+    kinds = {"speed": "judge.missing.speed", "fact": "judge.missing.size"}
+    missing = [
+        Phrase(key)
+        for kind, key in kinds.items()
+        if not any(MEASURES[m].kind == kind for m in present)
+    ]
+    if not present & {"log_loss", "auc"}:
+        missing.append(Phrase("judge.missing.scores"))
+    return missing
