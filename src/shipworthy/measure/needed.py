@@ -29,7 +29,7 @@ from shipworthy.measure.power import (
     zero_event_rows,
     zero_event_rows_rate,
 )
-from shipworthy.measure.shown import assess
+from shipworthy.measure.shown import assess, sizes
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -61,7 +61,7 @@ def rows_needed(
         rows = _paired(estimate, bound, alpha, power)
     else:
         rows = _from_interval(estimate, bound, alpha, power)
-    n = assess(estimate).n
+    n = sizes(estimate, len(rows))[0]
     with np.errstate(invalid="ignore"):
         rows = np.maximum.reduce([rows, n * _growth(estimate), np.full_like(rows, MIN_ROWS), n + 1])
     return tuple(int(np.ceil(r)) if np.isfinite(r) and r <= MOST_ROWS else None for r in rows)
@@ -107,7 +107,7 @@ def _from_interval(estimate: Estimate, bound: float, alpha: float, power: float)
     """Scale n by the squared ratio of the reach that is wanted to the half-interval there is."""
     shown = assess(estimate, confidence=0.95)
     reach = -ndtri(alpha) + ndtri(power)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         half = np.where(shown.value > bound, shown.value - shown.low, shown.high - shown.value)
         rows = shown.n * (reach / -ndtri(0.025) * half / np.abs(shown.value - bound)) ** 2
     return np.asarray(rows)

@@ -101,7 +101,7 @@ def zero_event_rows(margin: ArrayLike, *, alpha: float = 0.025) -> FloatArray:
     array([765., 381., 189., 125.])
     """
     m = np.asarray(margin, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(m > 0, np.ceil(ndtri(alpha) ** 2 * (1 - m) / m - 1e-9), np.inf)
 
 
@@ -112,7 +112,7 @@ def zero_event_rows_rate(limit: ArrayLike, *, alpha: float = 0.025) -> FloatArra
     array([368., 183.,  72.,  36.])
     """
     bound = np.asarray(limit, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(bound > 0, np.ceil(np.log(alpha) / np.log1p(-bound) - 1e-9), np.inf)
 
 
@@ -232,7 +232,7 @@ def _rows(
     null: FloatArray, alternative: FloatArray, distance: FloatArray, power: float, alpha: float
 ) -> FloatArray:
     reach = -ndtri(alpha) * np.sqrt(null) + ndtri(power) * np.sqrt(alternative)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         exact = np.where(distance == 0, np.inf, (reach / distance) ** 2)
     return np.ceil(exact - 1e-9)
 

@@ -73,7 +73,7 @@ def assess(estimate: Estimate, *, confidence: float = 0.95, exact: bool = False)
     same = same_artefact(estimate)
     if same is not None:
         low, high = np.where(same, value, low), np.where(same, value, high)
-    n, units, effective = _sizes(estimate, len(value))
+    n, units, effective = sizes(estimate, len(value))
     return Assessed(value, low, high, n, units, effective, method)
 
 
@@ -161,25 +161,25 @@ def _mean(mean: Mean, confidence: float) -> Three:
     return value, low, high
 
 
-def _sizes(estimate: Estimate, m: int) -> Three:
-    """Rows, units and effective rows; 0 where nothing is counted."""
+def sizes(estimate: Estimate, m: int) -> Three:
+    """Rows, units and effective rows of m slices; 0 where nothing is counted."""
     if isinstance(estimate, Rate):
         return _sized(estimate.trials, estimate.units, estimate.deff)
     if isinstance(estimate, F1Score):
-        return _sizes(estimate.jaccard, m)
+        return sizes(estimate.jaccard, m)
     if isinstance(estimate, PairedChange | Mean):
         return _sized(estimate.n, estimate.units, estimate.deff)
     if isinstance(estimate, Replicates):
         return _sized(estimate.n, estimate.units, np.ones(m))
     if isinstance(estimate, RateMean):
-        return _total([_sizes(r, m) for r in estimate.rates])
+        return _total([sizes(r, m) for r in estimate.rates])
     if isinstance(estimate, ChangeMean):
-        return _total([_sizes(c, m) for c in estimate.changes])
+        return _total([sizes(c, m) for c in estimate.changes])
     if isinstance(estimate, RateDifference | RateRatio):
-        return _total([_sizes(r, m) for r in (estimate.first, estimate.second)])
+        return _total([sizes(r, m) for r in (estimate.first, estimate.second)])
     if isinstance(estimate, Spread):
         # The rates of equalised odds split the same rows: positives and negatives.
-        n, units, effective = _total([_sizes(r, m) for r in estimate.rates])
+        n, units, effective = _total([sizes(r, m) for r in estimate.rates])
         n, units, effective = (np.atleast_1d(x.sum(axis=-1)) for x in (n, units, effective))
         return n, units, effective
     return np.zeros(m), np.zeros(m), np.zeros(m)
