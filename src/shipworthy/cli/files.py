@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shipworthy.cli.options import Json, Language, Report
+
+if TYPE_CHECKING:
+    from shipworthy.data.columns import Columns
 
 
 def add_to(app: typer.Typer) -> None:
@@ -125,15 +128,25 @@ def init(
         print_json(
             {
                 "project": str(started.path),
-                "columns": dict(started.columns),
+                "columns": _columns(started.columns),
                 "warnings": list(started.warnings),
             }
         )
         return 0
     print(say("cli.init.written", path=started.path))
-    for role, column in dict(started.columns).items():
-        print(f"  {role}: {column}")
+    for role, column in _columns(started.columns).items():
+        print(f"  {role}: {', '.join(column) if isinstance(column, list) else column or '-'}")
     for warning in started.warnings:
         print(f"  ! {warning}")
     print(say("cli.init.next", path=started.path))
     return 0
+
+
+def _columns(found: Columns) -> dict[str, str | list[str] | None]:
+    return {
+        "text": found.text,
+        "label": found.label,
+        "id": found.id,
+        "unit": found.unit,
+        "groups": list(found.groups),
+    }
