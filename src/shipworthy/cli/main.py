@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shipworthy.cli import evidence, files, levers, runs
+from shipworthy.cli import evidence, files, runs
 from shipworthy.core.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (runs, files, levers, evidence):
+for group in (runs, files, evidence):
     group.add_to(app)
 
 

@@ -175,6 +175,11 @@ class Ruler:
                 found += self._rows_of(subject, measure, columns, "parent")
         return found
 
+    def point_estimates(self, subject: Subject) -> list[Measurement]:
+        """Return what an objective may rank by: accuracy and the numbers of the whole artefact."""
+        wanted = ["accuracy", *(m for m, k in MEASURES.items() if k.kind in ("speed", "fact"))]
+        return [row for m in wanted for row in self._rows_of(subject, m, (), "none")]
+
     def _rows_of(
         self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
     ) -> list[Measurement]:

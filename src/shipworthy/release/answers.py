@@ -1,0 +1,77 @@
+"""What a model answered on the rows of a split, kept as a file and read back as predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shipworthy.core.errors import ModelError
+from shipworthy.model.class_names import default_positive
+from shipworthy.model.predictions import Predictions
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shipworthy.model.capabilities import Classifier
+
+ANSWERS = "answers.parquet"
+
+
+def write_answers(
+    model: Classifier, rows: pl.DataFrame, classes: tuple[str, ...], out: Path
+) -> None:
+    """Write the log-probability of each class for each row.
+
+    Raises ModelError where the model has other classes than the data.
+    """
+    import polars as pl
+
+    if tuple(model.classes) != classes:
+        told = ", ".join(model.classes)
+        raise ModelError(f"the model answers {told}, the data have {', '.join(classes)}")
+    answers = model.log_probabilities(rows)
+    columns = {f"log_probability_{k}": answers[:, k] for k in range(len(classes))}
+    pl.DataFrame(columns).write_parquet(out / ANSWERS)
+
+
+def read_answers(
+    folder: Path,
+    rows: pl.DataFrame,
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    label: str,
+    id: str | None,
+    groups: tuple[str, ...],
+    unit: str | None,
+    artefact_digest: str,
+) -> Predictions:
+    """Return the answers in a folder as predictions on their rows.
+
+    The digest of the predictions is that of the artefact: two artefacts are the same model only
+    where their bytes are.
+    """
+    import polars as pl
+
+    probabilities = np.exp(pl.read_parquet(folder / ANSWERS).to_numpy())
+    labels = rows[label].cast(pl.Enum(classes)).to_physical().to_numpy().astype(np.int64)
+    kept = list(dict.fromkeys([*groups, *([unit] if unit else [])]))
+    return Predictions(
+        name=name,
+        file=name,
+        classes=classes,
+        positive=default_positive(classes) if len(classes) == 2 else None,
+        labels=labels,
+        predicted=probabilities.argmax(axis=1).astype(np.int64),
+        scores=probabilities / probabilities.sum(axis=1, keepdims=True),
+        scored=classes,
+        frame=rows.select(kept),
+        ids=rows[id].cast(pl.String) if id else None,
+        label=label,
+        id=id,
+        groups=groups,
+        unit=unit,
+        digest=artefact_digest,
+    )

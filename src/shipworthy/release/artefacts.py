@@ -1,0 +1,274 @@
+"""The stages that make and ask models: rows, training, candidates, answers, timing.
+
+Each is a call of the stage cache with all that its output depends on; the rooms do the work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.device import device_flags
+from shipworthy.core.digest import digest_file, digest_folder, digest_json
+from shipworthy.core.records import Candidate
+from shipworthy.core.stages import Stage, StageCache, key_of
+from shipworthy.release.answers import read_answers, write_answers
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shipworthy.compress.recipes import Recipe
+    from shipworthy.measure.speed_records import SpeedRecords
+    from shipworthy.model.predictions import Predictions
+    from shipworthy.release.project import Project
+
+ROWS = "rows.parquet"
+CLASSES = "classes.json"
+MODEL = "model"
+HISTORY = "history.parquet"
+SPEED = "speed.parquet"
+SPLIT_COLUMN = "__split__"
+"""Column of a row's split in the file of rows."""
+
+PARENT = "fp32 parent"
+
+Tell = Callable[[Stage], None]
+
+
+@dataclass(eq=False)
+class Workshop:
+    """Makes the artefacts of one project, each once for each content.
+
+    root: folder of the cache. tell: called with each finished stage.
+    """
+
+    project: Project
+    root: Path
+    tell: Tell
+    stages: list[Stage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Open the stage cache."""
+        self.cache = StageCache(self.root)
+
+    def run(self, name: str, make: Callable[[Path], None], **key: Any) -> Stage:
+        """Return a stage, made where it is not in the cache; `key` as in `StageCache.run`."""
+        stage = self.cache.run(name, make, **key)
+        self.stages.append(stage)
+        self.tell(stage)
+        return stage
+
+    def work(self, name: str, **key: Any) -> Path:
+        """Return the folder in which a stage of this key keeps what it needs to go on."""
+        return self.root / "work" / f"{name}-{key_of(self.cache.key_parts(name, **key))[:16]}"
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def rows(self) -> Stage:
+        """Read, check and split the rows."""
+        from shipworthy.data.sources import source_files
+
+        settings, seed = self.project.data, self.project.seed
+        sources = [
+            s
+            for s in (settings.source, settings.train, settings.calibration, settings.validation,
+                      settings.test)
+            if s is not None
+        ]  # fmt: skip
+        files = {str(f): digest_file(f) for s in sources for f in source_files(s)}
+
+        def make(folder: Path) -> None:
+            from shipworthy.data.rows import load_rows
+
+            found = load_rows(settings, seed=seed)
+            found.frame.with_columns(found.splits.split.alias(SPLIT_COLUMN)).write_parquet(
+                folder / ROWS
+            )
+            (folder / CLASSES).write_text(json.dumps(list(found.classes)), encoding="utf-8")
+
+        return self.run(
+            "data",
+            make,
+            inputs=files,
+            settings=settings,
+            module="shipworthy.data.rows",
+            seed=seed,
+        )
+
+    # -- models ----------------------------------------------------------------------------------
+
+    def train(self, data: Stage) -> Stage:
+        """Fine-tune the parent."""
+        project = self.project
+        model = model_folder(project.model)
+        settings = {
+            "train": project.train,
+            "text": project.data.text,
+            "label": project.data.label,
+            "unit": project.data.unit,
+        }
+        key: dict[str, Any] = dict(
+            inputs={"rows": data.key, "model": digest_folder(model)},
+            settings=settings,
+            module="shipworthy.train.loop",
+            seed=project.seed,
+        )
+
+        def make(folder: Path) -> None:
+            from shipworthy.train.loop import fit
+
+            fitted = fit(
+                model,
+                part(data, "train"),
+                part(data, "calibration"),
+                text=project.data.text,
+                label=project.data.label,
+                classes=classes(data),
+                settings=project.train,
+                seed=project.seed,
+                out=folder / MODEL,
+                work=self.work("train", **key),
+                unit=project.data.unit,
+            )
+            fitted.history.write_parquet(folder / HISTORY)
+
+        return self.run("train", make, **key)
+
+    def compress(self, parent: Path, digest: str, recipe: Recipe) -> Stage:
+        """Make one candidate from the parent."""
+
+        def make(folder: Path) -> None:
+            from shipworthy.compress.recipes import make as make_candidate
+
+            make_candidate(recipe, parent, folder / MODEL)
+
+        return self.run(
+            f"candidate {recipe.name}",
+            make,
+            inputs={"parent": digest},
+            settings={"name": recipe.name, "lever": recipe.lever, **dict(recipe.settings)},
+            module="shipworthy.compress.recipes",
+            seed=self.project.seed,
+        )
+
+    # -- what they answer ------------------------------------------------------------------------
+
+    def answers(self, data: Stage, made: Made, split: str) -> Predictions:
+        """Ask one model about the rows of a split."""
+        project = self.project
+
+        def make(folder: Path) -> None:
+            from shipworthy.model.runtimes import load_classifier
+
+            write_answers(load_classifier(made.folder), part(data, split), classes(data), folder)
+
+        stage = self.run(
+            f"{split} {made.candidate.name}",
+            make,
+            inputs={"rows": data.key, "model": made.candidate.artefact_digest},
+            settings={"split": split},
+            module="shipworthy.model.runtimes",
+            seed=project.seed,
+        )
+        return read_answers(
+            stage.folder,
+            part(data, split),
+            name=made.candidate.name,
+            classes=classes(data),
+            label=project.data.label,
+            id=project.data.id,
+            groups=project.data.groups,
+            unit=project.data.unit,
+            artefact_digest=made.candidate.artefact_digest,
+        )
+
+    def speed(self, data: Stage, all_made: Sequence[Made]) -> SpeedRecords:
+        """Time all models beside each other; validation texts, so that no test row is touched."""
+        from shipworthy.measure.speed_records import SpeedRecords
+
+        project = self.project
+        digests = {m.candidate.name: m.candidate.artefact_digest for m in all_made}
+        key: dict[str, Any] = dict(
+            inputs={"rows": data.key, "models": digest_json(digests)},
+            settings=project.speed,
+            module="shipworthy.measure.speed",
+            seed=project.seed,
+        )
+
+        def make(folder: Path) -> None:
+            from shipworthy.measure.speed import measure_speed
+
+            work = self.work("speed", **key)
+            work.parent.mkdir(parents=True, exist_ok=True)
+            records = measure_speed(
+                {m.candidate.name: m.folder for m in all_made},
+                part(data, "validation")[project.data.text].to_list(),
+                project.speed,
+                seed=project.seed,
+                parent=all_made[0].candidate.name,
+                work=work,
+            )
+            records.save(folder / SPEED)
+
+        return SpeedRecords.load(self.run("speed", make, **key).folder / SPEED)
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artefact that exists: what it is and where it lies."""
+
+    candidate: Candidate
+    folder: Path
+    stage: Stage
+
+
+def made(
+    stage: Stage,
+    name: str,
+    lever: str,
+    *,
+    parents: tuple[str, ...] = (),
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Made:
+    """Return the candidate that a stage made."""
+    from shipworthy.model.checkpoint import artefact_digest, read_info
+
+    folder = stage.folder / MODEL
+    candidate = Candidate(
+        name=name,
+        lever=lever,
+        parents=parents,
+        settings=dict(settings or {}),
+        seed=seed,
+        runtime=read_info(folder).runtime,
+        artefact_digest=artefact_digest(folder),
+        device_flags=device_flags(),
+    )
+    # Relative to the run, which is a record that may be moved.
+    return Made(replace(candidate, folder=f"candidates/{candidate.id}"), folder, stage)
+
+
+@cache
+def part(data: Stage, split: str) -> pl.DataFrame:
+    """Return the rows of a split from the stage that made them."""
+    import polars as pl
+
+    frame = pl.read_parquet(data.folder / ROWS)
+    return frame.filter(pl.col(SPLIT_COLUMN) == split).drop(SPLIT_COLUMN)
+
+
+def classes(data: Stage) -> tuple[str, ...]:
+    """Return the classes from the stage that made the rows."""
+    return tuple(json.loads((data.folder / CLASSES).read_text(encoding="utf-8")))
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model: a builtin's (fetched where it is not there) or the user's."""
+    from shipworthy.data.builtin import PREFIX, builtin_model
+
+    return builtin_model(name) if name.startswith(PREFIX) else Path(name)

@@ -1,0 +1,157 @@
+"""The project file: one folder of data and one model, told in settings that the rooms own.
+
+This file only puts the rooms' settings together, refuses keys of rooms that are not there yet, and
+makes paths absolute (they are written relative to the project file).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shipworthy.compress.settings import CompressSettings
+from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
+from shipworthy.data.settings import DataSettings
+from shipworthy.data.sources import source_files
+from shipworthy.measure.settings import SpeedSettings
+from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
+from shipworthy.train.settings import TrainSettings
+
+Task: TypeAlias = Literal[
+    "text-classification",
+    "text-regression",
+    "tabular-classification",
+    "tabular-regression",
+    "causal-lm",
+    "instruction",
+]
+Objective: TypeAlias = Literal["size", "latency", "throughput", "cost", "quality"]
+
+AVAILABLE_TASKS = ("text-classification",)
+LATER_KEYS = ("explain", "privacy")
+BUILTIN_MODELS = ("builtin:minilm",)
+BUILTIN_TABLES = ("builtin:sentiment",)
+
+_DATA_PATHS = ("source", "train", "calibration", "validation", "test")
+
+
+class ReportSettings(BaseModel):
+    """What the report may show."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    examples: Literal["none", "deidentified", "raw"] = "none"
+    """Texts whose answer changed: `none`, with identifiers replaced, or as they are."""
+
+
+class Project(BaseModel):
+    """A project; paths are absolute once `load_project` has read it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    """Name for people, in reports."""
+    task: Task = "text-classification"
+    """What the model does."""
+    model: str
+    """The model to start from: a Hugging Face folder, or `builtin:minilm`."""
+    data: DataSettings
+    """Rows, their columns and how they are split."""
+    train: TrainSettings = TrainSettings()
+    """How the parent is fine-tuned."""
+    compress: CompressSettings = CompressSettings()
+    """Which candidates are made from the parent."""
+    speed: SpeedSettings = SpeedSettings()
+    """How latency and throughput are measured."""
+    objective: Objective = "size"
+    """Which of the candidates that pass is named best."""
+    policy: AnyPolicy
+    """The limits that a candidate must keep."""
+    team: Path | None = None
+    """File with the people and their roles."""
+    report: ReportSettings = ReportSettings()
+    """What the report may show."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of splits, training and measurements."""
+
+
+def load_project(path: Path | str) -> Project:
+    """Read and check a project file.
+
+    Raises SettingsError with file, line, key and nearest valid name for what does not fit, for
+    files that are missing and for what this version cannot do.
+    """
+    document = read_yaml(path)
+    _refuse_later_keys(document)
+    project = load_settings(Project, document)
+    if project.task not in AVAILABLE_TASKS:
+        known = ", ".join(AVAILABLE_TASKS)
+        raise document.error(
+            f"the task {project.task!r} is not available in this version",
+            ("task",),
+            fix=f"known: {known}",
+        )
+    check_measures(project.policy, document, ("policy",), known_measures())
+    return _resolved(project, document, Path(path).resolve().parent)
+
+
+def _refuse_later_keys(document: Document) -> None:
+    if isinstance(document.data, dict):
+        for key in document.data:
+            if key in LATER_KEYS:
+                raise document.error("not available in this version", (key,), fix="leave it out")
+
+
+def _resolved(project: Project, document: Document, folder: Path) -> Project:
+    changes: dict[str, Any] = {
+        "model": _model(project.model, document, folder),
+        "data": _data(project.data, document, folder),
+    }
+    if project.team is not None:
+        changes["team"] = _existing(project.team, document, ("team",), folder)
+    return project.model_copy(update=changes)
+
+
+def _model(name: str, document: Document, folder: Path) -> str:
+    if name.startswith("builtin:"):
+        return _builtin(name, BUILTIN_MODELS, document, ("model",))
+    place = folder / Path(name).expanduser()
+    if not place.is_dir():
+        raise document.error(
+            f"no such folder: {place}", ("model",), fix="name a Hugging Face folder, or a builtin"
+        )
+    return str(place)
+
+
+def _data(data: DataSettings, document: Document, folder: Path) -> DataSettings:
+    changes: dict[str, Any] = {}
+    for field in _DATA_PATHS:
+        written = getattr(data, field)
+        if written is None:
+            continue
+        key = ("data", field)
+        if str(written).startswith("builtin:"):
+            changes[field] = _builtin(str(written), BUILTIN_TABLES, document, key)
+            continue
+        try:
+            source_files(written, root=folder)
+        except DataError as error:
+            raise document.error(str(error), key) from error
+        changes[field] = str(folder / Path(written).expanduser())
+    return data.model_copy(update=changes)
+
+
+def _existing(path: Path, document: Document, key: tuple[Key, ...], folder: Path) -> Path:
+    place = folder / path.expanduser()
+    if not place.exists():
+        raise document.error(f"no such file: {place}", key)
+    return place
+
+
+def _builtin(name: str, known: tuple[str, ...], document: Document, key: tuple[Key, ...]) -> str:
+    if name not in known:
+        raise document.error(f"no builtin {name!r}", key, fix=nearest(name, known))
+    return name
