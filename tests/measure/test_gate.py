@@ -49,7 +49,7 @@ def seeded(item: int, runs: int) -> np.random.Generator:
 # The fast path is the gate
 
 
-@runs(30, 300)
+@runs(20, 200)
 def test_the_simulated_path_gives_the_answers_of_the_gate(runs):
     rng = seeded(0, runs)
     changes = engine.flips(rng, runs, 4, 600, [0.05, 0.05, 0.03, 0.09], [0.03, 0.04, 0.02, 0.03])
@@ -493,7 +493,7 @@ def test_three_nominated_ship_no_more_harm_than_one(runs):
     check(9, THREE, ships_of_three(runs), replicates=runs, allowed=ALPHA)
 
 
-@runs(40, 400)
+@runs(12, 150)
 def test_three_nominated_are_decided_as_they_are_simulated(runs):
     counted = engine.flips(seeded(99, runs), runs, 3, 600, 0.05, 0.02)
     ships = decide.holm(engine.p_values(counted, -0.04)[0]) <= ALPHA
