@@ -11,7 +11,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+# What is imported is compiled on its first use: compiling all of it takes longer than fetching it.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-compile
 # Stamps: touched last, so that an interrupted set-up is done again.
 LOCKED := .venv/locked
 RUNS := .venv/runs
@@ -87,6 +88,8 @@ $(RUNS): pyproject.toml $(LOCKED)
 
 $(CHECKS): requirements-dev.lock $(RUNS)
 	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
+# Warnings of other people's sources come when they are compiled, and in tests warnings are errors.
+	-@$(BIN)/python -W ignore -m compileall -q -j 0 .venv/lib > .venv/compiled.log 2>&1
 	@touch $@
 
 .peers/%/ready: benchmarks/peers/%.txt
