@@ -363,18 +363,18 @@ def test_the_worker_times_both_parts_of_each_answer(tmp_path, monkeypatch):
 def test_the_upper_end_holds_where_processes_differ_and_pooled_requests_do_not():
     """Processes differ by 5 %, requests by 25 %: the pooled end holds in .90, ours in .975."""
     rng = np.random.default_rng(20)
-    count, processes, requests, spread = 1500, 7, 400, 0.25
+    count, processes, requests, spread = 600, 7, 400, 0.25
     luck = rng.normal(0.0, 0.05, (count, processes, 1))
     logs = luck + rng.normal(0.0, spread, (count, processes, requests))
     truth = spread * stats.norm.ppf(0.95)
 
     pooled = np.sort(logs.reshape(count, -1), axis=1)
     rank = int(stats.binom.ppf(0.975, processes * requests, 0.95))
-    assert 0.87 < (pooled[:, rank] > truth).mean() < 0.93
+    assert 0.85 < (pooled[:, rank] > truth).mean() < 0.945
 
     held = 0
     for one in logs:
         times = [order_statistic(np.exp(process), 95) for process in one]
         estimate = _mean(np.log(times), "t on logs")
         held += assess(estimate).high[0] > np.exp(truth)
-    assert 0.962 < held / count < 0.988
+    assert 0.955 < held / count < 0.993

@@ -104,3 +104,71 @@ def test_a_model_that_is_half_as_slow_again_is_found(tmp_path, monkeypatch, capf
 
     records.save(tmp_path / "speed.parquet")
     assert SpeedRecords.load(tmp_path / "speed.parquet").frame.equals(frame)
+
+
+def onnx_folder(folder: Path) -> Path:
+    """A candidate of the runtime `onnx`: the mean of two numbers a word is the answer."""
+    import json
+
+    from onnx import TensorProto, helper, numpy_helper, save
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from shipworthy.model.checkpoint import RuntimeInfo, write_info
+
+    words = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3}
+    table = np.array([[0, 0], [0, 0], [-1, 1], [1, -1]], dtype=np.float32)
+    ids, mask = (
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["b", "t"])
+        for name in ("input_ids", "attention_mask")
+    )
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 2])
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["each"]),
+        helper.make_node("Cast", ["attention_mask"], ["seen"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["seen", "last"], ["weight"]),
+        helper.make_node("Mul", ["each", "weight"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "middle"], ["logits"], keepdims=0),
+    ]
+    constants = [
+        numpy_helper.from_array(table, "table"),
+        numpy_helper.from_array(np.array([2], np.int64), "last"),
+        numpy_helper.from_array(np.array([1], np.int64), "middle"),
+    ]
+    graph = helper.make_graph(nodes, "tiny", [ids, mask], [logits], constants)
+    folder.mkdir()
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "pad_token_id": 0}))
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_info(folder, RuntimeInfo("onnx", ("negative", "positive"), 16))
+    return folder
+
+
+def test_a_real_model_is_timed_from_text_and_from_ids(tmp_path):
+    from shipworthy.measure.settings import SpeedSettings
+    from shipworthy.measure.shown import assess
+    from shipworthy.measure.speed import SPEED_MEASURES, measure_speed, speed_estimates
+    from shipworthy.model.checkpoint import artefact_digest
+    from shipworthy.model.runtimes import load_classifier
+
+    folder = onnx_folder(tmp_path / "parent")
+    model = load_classifier(folder, threads=1)
+    answers = model.score(model.encode(["good", "bad good bad"])).argmax(axis=1)
+    assert answers.tolist() == [1, 0]
+
+    settings = SpeedSettings(form="short", requests=72, batches=3, threads=1)
+    records = measure_speed(
+        {"parent": folder}, ["good", "bad " * 40], settings, seed=0, parent="parent"
+    )
+    assert set(records.frame["artefact_digest"]) == {artefact_digest(folder)}
+    value = {}
+    for (name, _), estimate in speed_estimates(records, "parent", parent="parent").items():
+        shown = assess(estimate)
+        assert 0 < shown.low[0] <= shown.value[0] <= shown.high[0] < np.inf
+        value[name] = shown.value[0]
+    assert set(value) == set(SPEED_MEASURES)
+    assert value["latency_p50_ms"] <= value["latency_p95_ms"]
+    assert value["latency_p50_ids_ms"] < value["latency_p50_ms"]
+    assert value["throughput_rows_per_s"] < value["throughput_ids_rows_per_s"]

@@ -17,7 +17,7 @@ LEAST_REQUESTS = 72
 LEAST_FULL_REQUESTS = 400
 """Timed requests a process from which the full form decides changes."""
 
-_SHORT = {"processes": 5, "requests": 200, "batches": 6}
+_SHORT = {"processes": 5, "requests": 200, "batches": 5, "warm_up_limit": 200}
 
 
 class SpeedSettings(BaseModel):
@@ -26,8 +26,8 @@ class SpeedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     form: Form = "full"
-    """`full`, or `short`: 5 processes of 200 requests, which decide absolute limits but never a
-    change against the parent. Counts that are given as well stand."""
+    """`full`, or `short`: 5 processes of 200 requests and 5 batches, at most 200 to warm up, which
+    decide absolute limits but never a change against the parent. Counts given as well stand."""
 
     processes: int = Field(7, ge=LEAST_PROCESSES, le=1000)
     """Fresh processes of each candidate; 5 or more."""
@@ -41,7 +41,7 @@ class SpeedSettings(BaseModel):
     batch_size: int = Field(32, ge=1, le=65_536)
     """Rows of a batch, for throughput; 1 or more."""
 
-    warm_up_limit: int = Field(1000, ge=20, le=1_000_000)
+    warm_up_limit: int = Field(500, ge=20, le=1_000_000)
     """Requests after which warming up is given up and the process marked unsettled; 20 or more."""
 
     threads: int | None = Field(None, ge=1, le=4096)

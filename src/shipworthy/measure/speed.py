@@ -34,6 +34,7 @@ from shipworthy.measure.speed_sample import (
     warm_up,
 )
 from shipworthy.measure.speed_worker import LOADER
+from shipworthy.model.checkpoint import INFO, artefact_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +86,7 @@ def measure_speed(
         raise DataError("there is no text to time models with", fix="give at least one row")
     if parent not in folders:
         raise ValueError(f"the parent {parent!r} is not among {', '.join(folders)}")
-    digests = {name: digest_folder(folder) for name, folder in folders.items()}
+    digests = {name: _digest(folder) for name, folder in folders.items()}
     settings = settings.model_copy(update={"threads": settings.threads or processors()})
     about = [digests, list(texts), settings.model_dump(), seed, device_class(), loader]
     rounds = WorkFile(work, digest_json(about))
@@ -103,6 +104,11 @@ def measure_speed(
             rounds.add(number, rows)
     rounds.remove()
     return SpeedRecords.of(row for number in sorted(rounds.rounds) for row in rounds.rounds[number])
+
+
+def _digest(folder: Path) -> str:
+    """Digest of what ships; of all files where a foreign loader's folder has no `runtime.json`."""
+    return artefact_digest(folder) if (folder / INFO).is_file() else digest_folder(folder)
 
 
 class _Round:

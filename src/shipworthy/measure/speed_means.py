@@ -36,7 +36,8 @@ SPEED_MEASURES: dict[str, tuple[str, str]] = {
 }
 """Name -> unit and which side is better. With `ids` the texts are token ids already.
 
-Latencies are of one text at a time. peak_memory_mb is the whole process (interpreter, libraries,
+Latencies are of one text at a time, throughput of batches as the runtime answers them: an int8
+graph takes their texts one by one. peak_memory_mb is the whole process (interpreter, libraries,
 model, single requests and batches) in 1e6 bytes.
 """
 
