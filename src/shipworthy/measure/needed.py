@@ -86,9 +86,10 @@ def _growth(estimate: Estimate) -> FloatArray:
 def _rate(rate: Rate, bound: float, alpha: float, power: float) -> FloatArray:
     x, n = np.asarray(rate.successes, np.float64), np.asarray(rate.trials, np.float64)
     rows = rate_rows_needed(_share(x, n), bound, power=power, alpha=alpha)
+    # Without events, or with nothing else, the exact test says the number; the formula is normal.
     none, all_ = zero_event_rows_rate([bound, 1 - bound], alpha=alpha)
-    rows = np.where((x == 0) & (bound > 0), np.maximum(rows, none), rows)
-    rows = np.where((x == n) & (bound < 1), np.maximum(rows, all_), rows)
+    rows = np.where((n > 0) & (x == 0) & (bound > 0), none, rows)
+    rows = np.where((n > 0) & (x == n) & (bound < 1), all_, rows)
     return rows * np.maximum(rate.deff, 1.0)
 
 

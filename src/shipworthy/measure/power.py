@@ -50,15 +50,16 @@ def paired_rows_needed(
 
     discordance is P(flip) in either direction, change the true change; all broadcast. margin may be
     negative (the candidate must gain). Where change < -margin it is the n that shows the failure.
-    The variance under the null is that of the smallest discordance that the margin allows.
+    A discordance is never below the change itself, so the margin bounds it under the null and the
+    change under the truth.
     Returns whole numbers, inf where change = -margin.
 
     >>> paired_rows_needed(0.05, 0.02).item()
     976.0
     """
-    flips, m, delta = (np.asarray(x, dtype=float) for x in (discordance, margin, change))
-    null = np.maximum(np.maximum(flips, np.abs(m)) - m**2, 0.0)
-    return _rows(null, np.maximum(flips - delta**2, 0.0), m + delta, power, alpha)
+    m, delta = np.asarray(margin, dtype=float), np.asarray(change, dtype=float)
+    null, alternative = _variances(discordance, m, delta)
+    return _rows(null, alternative, m + delta, power, alpha)
 
 
 def rate_rows_needed(
@@ -129,10 +130,10 @@ def power_paired(
     >>> power_paired(976, 0.05, 0.02).round(2).item()
     0.8
     """
-    rows, flips, m, delta = (np.asarray(x, dtype=float) for x in (n, discordance, margin, change))
-    null = np.maximum(np.maximum(flips, np.abs(m)) - m**2, 0.0)
-    reach = np.sqrt(rows) * (m + delta) + ndtri(alpha) * np.sqrt(null)
-    spread = np.sqrt(np.maximum(flips - delta**2, 0.0))
+    m, delta = np.asarray(margin, dtype=float), np.asarray(change, dtype=float)
+    null, alternative = _variances(discordance, m, delta)
+    reach = np.sqrt(np.asarray(n, dtype=float)) * (m + delta) + ndtri(alpha) * np.sqrt(null)
+    spread = np.sqrt(alternative)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(spread > 0, ndtr(reach / spread), np.where(reach >= 0, 1.0, 0.0))
 
@@ -228,12 +229,21 @@ def rate_futures(
     return _futures(rows, p[0][0], p[1][1], alpha_next, family)
 
 
+def _variances(
+    discordance: ArrayLike, margin: FloatArray, change: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Variance of one row's change under the null and under the truth."""
+    flips = np.asarray(discordance, dtype=float)
+    null = np.maximum(flips, np.abs(margin)) - margin**2
+    return np.maximum(null, 0.0), np.maximum(np.maximum(flips, np.abs(change)) - change**2, 0.0)
+
+
 def _rows(
     null: FloatArray, alternative: FloatArray, distance: FloatArray, power: float, alpha: float
 ) -> FloatArray:
     reach = -ndtri(alpha) * np.sqrt(null) + ndtri(power) * np.sqrt(alternative)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        exact = np.where(distance == 0, np.inf, (reach / distance) ** 2)
+        exact = np.where(np.abs(distance) < 1e-12, np.inf, (reach / distance) ** 2)
     return np.ceil(exact - 1e-9)
 
 
