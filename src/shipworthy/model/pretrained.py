@@ -1,0 +1,276 @@
+"""Hugging Face folders in and out: weights from safetensors, a fresh head, the same bytes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.errors import ModelError
+from shipworthy.core.files import write_atomically
+from shipworthy.model.checkpoint import (
+    CONFIG,
+    INFO,
+    TOKENIZER,
+    VOCABULARIES,
+    RuntimeInfo,
+    companions,
+    read_config,
+    read_info,
+    weight_files,
+    write_info,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+# What a tokenizer notes about where and how it was last used; no part of the model.
+_TOKENIZER_STATE = (
+    "name_or_path", "is_local", "local_files_only", "max_length", "stride",
+    "truncation_strategy", "pad_to_multiple_of",
+)  # fmt: skip
+# These count positions from behind the padding token's number.
+_OFFSET_POSITIONS = ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_pretrained(
+    folder: Path | str, *, classes: tuple[str, ...], max_length: int, seed: int
+) -> tuple[torch.nn.Module, Any]:
+    """Return an fp32 classifier in eval mode and its tokenizer, to start a fine-tune from.
+
+    folder: any Hugging Face folder of an encoder with safetensors and a fast tokenizer. The head is
+    drawn with `seed`, unless the folder already tells exactly these classes apart, in this order.
+    max_length: tokens of the longest input.
+    Raises ModelError where the folder is incomplete, unsafe or of an unknown kind, or `max_length`
+    is more than the model reads.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    stored = read_config(folder)
+    weight_files(folder)
+    tokenizer = _load_tokenizer(folder)
+    with _transformers(folder):
+        config = AutoConfig.from_pretrained(
+            folder, **_LOCAL, id2label=dict(enumerate(classes)), problem_type=None,
+            label2id={name: i for i, name in enumerate(classes)}, num_labels=len(classes),
+        )  # fmt: skip
+    limit = _longest(config)
+    if limit is not None and max_length > limit:
+        raise ModelError(
+            f"it reads {limit} tokens at most, fewer than the max_length of {max_length}",
+            folder=folder, fix=f"set max_length to {limit} or less",
+        )  # fmt: skip
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    if config.pad_token_id is None:
+        raise ModelError("neither config nor tokenizer names a padding token", folder=folder)
+    tokenizer.model_max_length = max_length
+    with _transformers(folder), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module, found = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True,
+            ignore_mismatched_sizes=True, output_loading_info=True, **_LOCAL,
+        )  # fmt: skip
+        new = {str(k[0] if isinstance(k, tuple) else k) for k in found["mismatched_keys"]}
+        new |= set(found["missing_keys"])
+        _check_new(module, new, folder)
+        names = list((stored.get("id2label") or {}).values())
+        if names != list(classes):
+            torch.manual_seed(seed)
+            _redraw_head(module, new)
+    return module.eval(), tokenizer
+
+
+def save_model(
+    folder: Path | str, module: torch.nn.Module, tokenizer: Any, info: RuntimeInfo
+) -> None:
+    """Write a candidate's folder of the runtime `torch` or `torch-bf16`.
+
+    It opens in plain transformers too, with the class names in its config. The same weights and
+    tokenizer give the same bytes. `runtime.json` is written last.
+    module: a transformers model for sequence classification whose floating-point weights are
+    fp32 (`torch`) or bf16 (`torch-bf16`).
+    Raises ModelError where weights, number of classes or runtime don't fit together.
+    """
+    root = _save_weights(folder, module, info)
+    _save_tokenizer(root, tokenizer, info.max_length)
+    write_info(root, info)
+
+
+def save_variant(
+    folder: Path | str, module: torch.nn.Module, info: RuntimeInfo, *, parent: Path | str
+) -> None:
+    """Write a candidate of other weights; tokenizer and decision are the parent's files.
+
+    Otherwise as `save_model`.
+    """
+    beside = companions(parent)
+    root = _save_weights(folder, module, info)
+    for name, content in beside.items():
+        if name != CONFIG:
+            write_atomically(root / name, content)
+    write_info(root, info)
+
+
+def load_module(folder: Path | str) -> torch.nn.Module:
+    """Return the classifier of a candidate's torch folder, in eval mode, with its own precision.
+
+    Raises ModelError where the folder is incomplete, unsafe or not of a torch runtime.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    info = read_info(folder)
+    if info.runtime not in ("torch", "torch-bf16"):
+        raise ModelError(f"its runtime is {info.runtime}, not torch", folder=folder)
+    read_config(folder)
+    weight_files(folder)
+    dtype = torch.float32 if info.runtime == "torch" else torch.bfloat16
+    with _transformers(folder):
+        module, found = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+        )
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        raise ModelError(f"the weights lack {lacking[0]}", folder=folder)
+    if module.config.num_labels != len(info.classes):
+        raise ModelError(
+            f"the head has {module.config.num_labels} outputs, but {INFO} names "
+            f"{len(info.classes)} classes",
+            folder=folder,
+        )
+    result: torch.nn.Module = module.eval()
+    return result
+
+
+def load_tokenizer(folder: Path | str) -> Any:
+    """Return the tokenizer of a folder as a `tokenizers.Tokenizer`, without transformers."""
+    from tokenizers import Tokenizer
+
+    file = Path(folder) / TOKENIZER
+    if not file.is_file():
+        raise ModelError(f"there is no {TOKENIZER}", folder=folder)
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{TOKENIZER} can't be read ({error})", folder=folder) from error
+
+
+def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo) -> Path:
+    """Write config and weights, with `runtime.json` taken away."""
+    import torch
+
+    expected = {"torch": torch.float32, "torch-bf16": torch.bfloat16}.get(info.runtime)
+    if expected is None:
+        raise ModelError(f"a torch module can't be saved for {info.runtime}", folder=folder)
+    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    if kinds != {expected}:
+        found = ", ".join(sorted(str(k) for k in kinds)) or "none"
+        raise ModelError(f"{info.runtime} takes {expected} weights, not {found}", folder=folder)
+    model: Any = module
+    if model.config.num_labels != len(info.classes):
+        raise ModelError(
+            f"the head has {model.config.num_labels} outputs for {len(info.classes)} classes",
+            folder=folder,
+        )
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / INFO).unlink(missing_ok=True)
+    model.config.id2label = dict(enumerate(info.classes))
+    model.config.label2id = {name: i for i, name in enumerate(info.classes)}
+    with _transformers(folder):
+        model.save_pretrained(root)
+    return root
+
+
+@contextmanager
+def _transformers(folder: Path | str) -> Iterator[None]:
+    """Keep transformers quiet, and turn what it raises about a folder into one line."""
+    from safetensors import SafetensorError
+    from transformers import utils
+
+    logging: Any = utils.logging  # its functions carry no types
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except SafetensorError as error:
+        raise ModelError(f"the weights are damaged ({error})", folder=folder) from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise ModelError(f"transformers can't use it ({first.strip()})", folder=folder) from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load_tokenizer(folder: Path | str) -> Any:
+    from transformers import AutoTokenizer
+
+    # Where all of these are absent, transformers makes up an empty vocabulary.
+    if not any((Path(folder) / name).is_file() for name in VOCABULARIES):
+        raise ModelError("there is no vocabulary", folder=folder, fix=f"a {TOKENIZER} is needed")
+    with _transformers(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(
+            "the tokenizer is a slow one", folder=folder, fix=f"a {TOKENIZER} is needed"
+        )
+    return tokenizer
+
+
+def _save_tokenizer(root: Path, tokenizer: Any, max_length: int) -> None:
+    """Write a tokenizer without the truncation, padding and paths of its last use."""
+    from tokenizers import Tokenizer
+
+    tokenizer.save_pretrained(root)
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    (root / TOKENIZER).write_text(backend.to_str(pretty=True), encoding="utf-8")
+    file = root / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = {k: v for k, v in settings.items() if k not in _TOKENIZER_STATE}
+    settings["model_max_length"] = max_length
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def _longest(config: Any) -> int | None:
+    """Tokens that the table of positions holds; None where the model has none."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    taken = (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET_POSITIONS else 0
+    return int(positions) - taken
+
+
+def _check_new(module: Any, new: set[str], folder: Path | str) -> None:
+    """Only the head may be new, and a pooler, which some encoders are published without."""
+    base = module.base_model_prefix + "."
+    absent = sorted(k for k in new if k.startswith(base) and ".pooler." not in k)
+    if absent:
+        raise ModelError(
+            f"the weights lack {absent[0]} ({len(absent)} absent)", folder=folder,
+            fix="are config.json and the weights of the same model?",
+        )  # fmt: skip
+
+
+def _redraw_head(module: Any, new: set[str]) -> None:
+    """Replace a head that tells other classes apart by the one that an untrained model has."""
+    import torch
+
+    base = module.base_model_prefix + "."
+    head = {n: p for n, p in module.named_parameters() if not n.startswith(base) and n not in new}
+    if not head:
+        return
+    fresh = dict(type(module)(module.config).named_parameters())
+    with torch.no_grad():
+        for name, weights in head.items():
+            weights.copy_(fresh[name])

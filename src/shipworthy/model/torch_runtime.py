@@ -1,0 +1,61 @@
+"""Answers by PyTorch, with fp32 or bf16 weights and its fused attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from shipworthy.model.pretrained import load_module
+from shipworthy.model.text_classifier import Batching, TextClassifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shipworthy.data.batches import Batch
+
+    FloatArray: TypeAlias = NDArray[np.float64]
+
+
+class TorchClassifier(TextClassifier):
+    """A folder of the runtime `torch` or `torch-bf16`.
+
+    module: the transformers model, in eval mode.
+    """
+
+    def __init__(
+        self, folder: Path | str, *, threads: int | None = None, batch: Batching = "bucket"
+    ) -> None:
+        """Load a folder; see `TextClassifier`."""
+        super().__init__(folder, threads=threads, batch=batch)
+        self.module = load_module(folder)
+
+    def logits(self, batch: Batch) -> FloatArray:
+        """Answer of the last layer to each row of a batch, shape (b, k)."""
+        import torch
+
+        # Without padding the mask says nothing, and leaving it out saves building the large one.
+        mask = None if batch.attention_mask.all() else torch.from_numpy(batch.attention_mask)
+        with torch_threads(self.threads), torch.inference_mode():
+            answer = self.module(input_ids=torch.from_numpy(batch.input_ids), attention_mask=mask)
+            logits: FloatArray = answer.logits.double().numpy()
+        return logits
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let PyTorch use so many threads inside the block; the count belongs to the process."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before != threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if before != threads:
+            torch.set_num_threads(before)
