@@ -127,8 +127,8 @@ class TrainSettings(BaseModel):
     parallel: ParallelSettings | Literal["auto"] = "auto"
     """How many ways the work is divided; this version runs one process."""
 
-    max_grad_norm: float = Field(1.0, gt=0)
-    """Norm that the gradient of a step is cut to; above 0, `.inf` cuts nothing."""
+    max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["off"] = 1.0
+    """Norm that the gradient of a step is cut to; above 0. `off` cuts nothing."""
 
     max_length: int = Field(128, ge=8, le=32_768)
     """Tokens of a text that the model sees, special ones included; at least 8."""
