@@ -12,40 +12,59 @@ from shipworthy.cli.options import Json, Language, Report
 if TYPE_CHECKING:
     from shipworthy.data.columns import Columns
 
+_PAGE = "report.html"
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("judge")(judge)
-    app.command("init")(init)
+    app.command("judge", short_help="Judge files of predictions; no model is needed.")(judge)
+    app.command("init", short_help="Write a project file from your data.")(init)
 
 
 def judge(
-    parent: Annotated[Path, typer.Argument(help="Predictions of the parent.")],
+    parent: Annotated[Path, typer.Argument(help="Predictions of the parent.", metavar="PARENT")],
     candidates: Annotated[
-        list[Path], typer.Argument(help="Predictions of each candidate.", metavar="CANDIDATE...")
+        list[Path], typer.Argument(help="Predictions of each candidate.", metavar="CANDIDATE")
     ],
-    policy: Annotated[Path, typer.Option(help="Policy file, or a project file.")],
-    label: Annotated[str, typer.Option(help="Column with the true class.")],
-    prediction: Annotated[str, typer.Option(help="Column with the answer.")],
-    id: Annotated[str | None, typer.Option(help="Column that names each row.")] = None,
+    policy: Annotated[Path, typer.Option(help="Policy file, or a project file.", metavar="FILE")],
+    label: Annotated[str, typer.Option(help="Column with the true class.", metavar="COLUMN")],
+    prediction: Annotated[str, typer.Option(help="Column with the answer.", metavar="COLUMN")],
+    id: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that names each row; without it rows pair by position.", metavar="COLUMN"
+        ),
+    ] = None,
     score: Annotated[
         list[str] | None,
-        typer.Option(help="Column with P(positive), or CLASS=COLUMN once per class."),
+        typer.Option(
+            help="Column with P(positive), or CLASS=COLUMN once per class.", metavar="COLUMN"
+        ),
     ] = None,
-    positive: Annotated[str | None, typer.Option(help="The positive class.")] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="The positive class, if not 1, true, yes.", metavar="CLASS")
+    ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(help="Column whose values are looked at apart; repeat it.")
+        list[str] | None,
+        typer.Option(help="Column whose values are looked at apart; repeat it.", metavar="COLUMN"),
     ] = None,
     unit: Annotated[
-        str | None, typer.Option(help="Column of the sampling unit (author, source, person).")
+        str | None,
+        typer.Option(
+            help="Column of the sampling unit (author, source, person).", metavar="COLUMN"
+        ),
     ] = None,
     intersections: Annotated[
-        int, typer.Option(min=1, max=3, help="Cross up to so many groups for `each group`.")
+        int,
+        typer.Option(
+            min=1, max=3, help="Cross up to so many groups for `each group`.", metavar="N"
+        ),
     ] = 1,
     ledger: Annotated[
-        Path | None, typer.Option(help="Ledger that counts looks at these rows.")
+        Path | None,
+        typer.Option(help="Ledger that counts looks at these rows.", metavar="FILE"),
     ] = None,
-    report: Report = Path("report.html"),
+    report: Report = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Keep measurements, decisions and report in this folder.", metavar="DIR"),
@@ -54,12 +73,20 @@ def judge(
     lang: Language = None,
 ) -> int:
     """Judge files of predictions against their parent's: no model is needed."""
-    from shipworthy.cli.output import choose_language, show
+    from shipworthy.cli.output import check_place, choose_language, show, writing
+
+    choose_language(lang)
+    page = Path(_PAGE) if report is None else report
+    # A look at the test rows is written down before the answer is: nothing may fail after it.
+    if report is not None or out is None:
+        check_place(page, "--report")
+    if out is not None:
+        check_place(out, "--out", folder=True)
+
     from shipworthy.release.judge import judge as judge_files
     from shipworthy.release.record import write_record
     from shipworthy.release.report import write_report
 
-    choose_language(lang)
     found = judge_files(
         parent,
         candidates,
@@ -74,11 +101,13 @@ def judge(
         ledger=ledger,
         intersections=intersections,
     )
-    page = report
     if out is not None:
-        page = write_record(found, out)
-    elif page is not None:
-        write_report(found, page)
+        with writing(out):
+            kept = write_record(found, out)
+        page = kept if report is None else page
+    if report is not None or out is None:
+        with writing(page):
+            write_report(found, page)
     return show(found, as_json=json, report=page, folder=out)
 
 
@@ -89,10 +118,15 @@ def _scores(given: list[str] | None) -> str | dict[str, str] | None:
         return None
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
-    pairs = [one.split("=", 1) for one in given]
-    if any(len(pair) != 2 for pair in pairs):
-        raise InputError("--score: give one column, or CLASS=COLUMN once per class")
-    return {name: column for name, column in pairs}
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, column = one.partition("=")
+        if not (name and equals and column):
+            raise InputError(f"--score {one}: give one column, or CLASS=COLUMN once per class")
+        if name in found:
+            raise InputError(f"--score {one}: the class {name!r} has a column already; drop one")
+        found[name] = column
+    return found
 
 
 def init(

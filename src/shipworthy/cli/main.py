@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -33,6 +33,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# Typer brings its own copy of click, or stands on the installed one: this class is of either.
+_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+
 for group in (runs, files, evidence):
     group.add_to(app)
 
@@ -61,25 +64,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one verb and return its exit code; errors are one line on stderr."""
-    import click
-
     try:
-        result: Any = app(args=arguments, prog_name="shipworthy", standalone_mode=False)
+        # Without a verb there is nothing to do but to show them.
+        result: Any = app(
+            args=arguments or ["--help"], prog_name="shipworthy", standalone_mode=False
+        )
         sys.stdout.flush()
+        if result == EXIT_INTERRUPTED:
+            _say("interrupted; stages that are finished are kept")
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return int(stop.exit_code)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
+        _say("interrupted; stages that are finished are kept")
         return EXIT_INTERRUPTED
-    except click.ClickException as error:
-        error.show()
+    except _UsageError as error:
+        _say(_usage(error))
         return EXIT_BAD_INPUT
     except ShipworthyError as error:
         _say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted; what is finished is kept, the same command goes on from there")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output left (`| head`); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,6 +91,13 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         _say(f"this is a bug: {type(error).__name__}: {error}; the trace is in {_trace()}")
         return EXIT_BUG
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with the arguments, and where help is, as one sentence."""
+    verb = error.ctx.command_path if error.ctx is not None else "shipworthy"
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see `{verb} --help`"
 
 
 def _say(message: str) -> None:

@@ -12,5 +12,10 @@ Language: TypeAlias = Annotated[
     str | None, typer.Option("--lang", help="Language of texts: en or zh.", metavar="LANG")
 ]
 Report: TypeAlias = Annotated[
-    Path | None, typer.Option("--report", help="Write the HTML page here.", metavar="FILE")
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write the HTML page here; else into the folder of --out, else report.html.",
+        metavar="FILE",
+    ),
 ]

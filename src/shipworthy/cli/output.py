@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipworthy.release.judgement import Judgement
 
 
@@ -19,6 +22,36 @@ def choose_language(language: str | None) -> None:
 
     if language is not None:
         set_language(language)
+
+
+def check_place(path: Path, option: str, *, folder: bool = False) -> None:
+    """Raise InputError where a file (or folder) can't be written, before anything is measured.
+
+    option: how the path was given, for the message.
+    """
+    from shipworthy.core.errors import InputError
+
+    if folder and path.exists() and not path.is_dir():
+        raise InputError(f"{option} {path}: is a file; name a folder")
+    if not folder and path.is_dir():
+        raise InputError(f"{option} {path}: is a folder; name a file in it")
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if nearest.is_file() and nearest != path:
+        raise InputError(f"{option} {path}: {nearest} is a file, not a folder; name another place")
+    if not os.access(nearest, os.W_OK):
+        raise InputError(f"{option} {path}: {nearest} is read-only; name another place")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses while a result is written into an InputError."""
+    from shipworthy.core.errors import InputError
+
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"{path}: cannot be written: {why}; name another place") from error
 
 
 def show(

@@ -17,6 +17,7 @@ from shipworthy.core.errors import InputError
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
 from shipworthy.core.records import Candidate
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.model.predictions import Predictions, align, load_predictions
 from shipworthy.release.judgement import Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy, policy_digest
@@ -63,7 +64,7 @@ def judge(
         raise InputError("there is no candidate; give at least one file besides the parent")
     written = policy if isinstance(policy, Policy) else load_policy(policy)
     file = policy if isinstance(policy, Path | str) else None
-    check_fit(written, groups, file=file, remedy="(a group column is declared with --group)")
+    check_fit(written, groups, file=file, remedy="declare group columns with --group")
     columns: dict[str, Any] = dict(
         label=label, prediction=prediction, score=score, id=id, positive=positive,
         groups=groups, unit=unit,
@@ -75,9 +76,10 @@ def judge(
     ]
     subjects = _subjects(align(*loaded))
     base, others = subjects[0], subjects[1:]
-    opened = _open(ledger, written, base.predictions, others)
+    asked = _asked(written, base.predictions, prediction, score, intersections)
+    opened = _open(ledger, asked, base.predictions, others)
     question = Question(
-        run=_run_id(written, subjects),
+        run=_run_id(asked, subjects),
         name=name or names[0],
         kind="judge",
         policy=written,
@@ -115,9 +117,41 @@ def _subjects(aligned: Sequence[Predictions]) -> list[Subject]:
     return subjects
 
 
+def _asked(
+    policy: Policy,
+    parent: Predictions,
+    prediction: str,
+    score: str | Mapping[str, str] | None,
+    intersections: int,
+) -> str:
+    """Return a digest of the policy and of the options that change what its limits ask.
+
+    Other groups, another unit or another column of answers are another question about the same
+    rows, and so another look at them; what no limit uses changes nothing.
+    """
+    limits = policy.limits
+    every = any(
+        li.slices in ("each group", "worst group") or MEASURES[li.measure].kind == "spread"
+        for li in limits
+    )
+    columns = dict(score) if isinstance(score, Mapping) else score
+    needs = {need for li in limits for need in MEASURES[li.measure].needs}
+    return digest_json(
+        {
+            "policy": policy_digest(policy),
+            "prediction": prediction,
+            "unit": parent.unit,
+            "positive": parent.positive,
+            "score": columns if "scores" in needs else None,
+            "groups": sorted(parent.groups) if every else None,
+            "intersections": min(intersections, len(parent.groups)) if every else None,
+        }
+    )
+
+
 def _open(
     ledger: Path | str | Ledger | None,
-    policy: Policy,
+    asked: str,
     parent: Predictions,
     candidates: Sequence[Subject],
 ) -> OpeningState:
@@ -134,7 +168,7 @@ def _open(
         test_digest=parent.data_digest,
         rows_sketch=rows_sketch(hashes),
         candidates={s.candidate.id: s.candidate.artefact_digest for s in candidates},
-        policy_digest=policy_digest(policy),
+        policy_digest=asked,
         nominated=[s.candidate.id for s in candidates],
     )
 
@@ -153,6 +187,6 @@ def _names(sources: Sequence[Any]) -> list[str]:
     return [f"{path} ({k})" if k else path for k, path in enumerate(paths)]
 
 
-def _run_id(policy: Policy, subjects: Sequence[Subject]) -> str:
-    asked = [policy_digest(policy), *(s.candidate.id for s in subjects)]
-    return digest_json([*asked, subjects[0].predictions.data_digest])[:8]
+def _run_id(asked: str, subjects: Sequence[Subject]) -> str:
+    artefacts = [s.candidate.id for s in subjects]
+    return digest_json([asked, *artefacts, subjects[0].predictions.data_digest])[:8]

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shipworthy.core.locale import number
 from shipworthy.core.records import Decision, Outcome, Slice
-from shipworthy.measure.decide import Evidence, opening_alpha
+from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.decide import MOST_OPENINGS, Evidence, opening_alpha
 from shipworthy.measure.estimates import F1Score, Fact, Mean, PairedChange, Rate, Unmeasured
 from shipworthy.measure.power import Futures, futures, rate_futures
 from shipworthy.release.judgement import NextStep, Phrase
+from shipworthy.release.wording import about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIKELY = 0.8
 """Chance of a decision from which more rows are worth their cost."""
+
+FAR = 10
+"""Multiple of the rows at hand beyond which more rows are not advised."""
 
 MOST_STEPS = 3
 _SEED = 20_240_229
@@ -47,13 +51,15 @@ def next_steps(
     alpha = opening_alpha((1 - confidence) / 2, opening + 1)
     found = _by_place(evidence)
     family = max(sum(not math.isnan(d.p_fail) for d in decisions), 1)
+    # After the last look, rows beside the old ones decide nothing any more.
+    worn = opening >= MOST_OPENINGS
     steps, blocked = [], False
     for decision in decisions:
         if decision.decision is not Outcome.CANNOT_TELL or decision.tier == "advisory":
             continue
         if decision.unknown != "block":
             continue
-        step = _step(name, decision, *found[_place(decision)], alpha, family)
+        step = _step(name, decision, *found[_place(decision)], alpha, family, worn)
         blocked = blocked or step.phrase.key.startswith("next.change")
         steps.append(step)
     if blocked:
@@ -64,12 +70,12 @@ def next_steps(
 
 
 def _step(
-    name: str, decision: Decision, item: Evidence, k: int, alpha: float, family: int
+    name: str, decision: Decision, item: Evidence, k: int, alpha: float, family: int, worn: bool
 ) -> NextStep:
     candidate, told = decision.candidate, _told(name, decision)
-    if decision.reason == "worn_out":
+    future = None if decision.reason in _NO_NUMBER else _future(item, k, alpha, family)
+    if decision.reason == "worn_out" or (worn and decision.reason not in _NO_NUMBER):
         return NextStep(candidate, Phrase("next.new_test_rows"), math.nan, math.nan)
-    future = _future(item, k, alpha, family)
     if future is None:
         return _without_futures(decision, item, told)
     if future.hopeless:
@@ -78,36 +84,66 @@ def _step(
     needed = future.needed if future.needed is not None else int(future.rows[-1])
     passes, fails = future.at(needed)
     key = "next.label" if passes + fails >= LIKELY else "next.label_far"
-    said = _phrase(key, {**told, "rows": number(needed, 0)})
+    said = _phrase(key, {**told, "rows": about(needed)})
     return NextStep(candidate, said, passes + fails, passes, needed)
 
 
-def _without_futures(decision: Decision, item: Evidence, told: Mapping[str, str]) -> NextStep:
+def _without_futures(
+    decision: Decision, item: Evidence, told: Mapping[str, str | Phrase]
+) -> NextStep:
     """Steps for what is not a share: measure it, time more processes, or the plug-in figure."""
-    unknown = isinstance(item.estimate, Unmeasured | Fact) or math.isnan(decision.value)
-    timed = isinstance(item.estimate, Mean) and decision.n == 0
-    if decision.reason == "too_few_processes" or (timed and not unknown):
+    candidate, rows = decision.candidate, 0
+    if decision.reason in _NO_NUMBER:
+        key = _NO_NUMBER[decision.reason]
+    elif decision.reason == "too_few_processes" or _is_timed(item):
         key = "next.full_timing"
-    elif unknown:
+    elif isinstance(item.estimate, Unmeasured | Fact) or math.isnan(decision.value):
         key = "next.measure"
-    elif decision.n_needed is None:
+    elif decision.n_needed is None or decision.n_needed > FAR * decision.n:
         key = "next.change"
     else:
-        more = max(decision.n_needed - decision.n, 1)
-        said = _phrase("next.label_far", {**told, "rows": number(more, 0)})
-        return NextStep(decision.candidate, said, math.nan, math.nan, more)
-    return NextStep(decision.candidate, _phrase(key, told), math.nan, math.nan)
+        # The plug-in figure takes what was seen for the truth and so is the least that decides.
+        key, rows = "next.label_least", max(decision.n_needed - decision.n, 1)
+        told = {**told, "rows": about(rows)}
+    return NextStep(candidate, _phrase(key, told), math.nan, math.nan, rows)
 
 
-def _told(name: str, decision: Decision) -> dict[str, str]:
+_NO_NUMBER = {
+    "no_data": "next.no_rows",
+    "no_scores": "next.scores",
+    "no_positive_class": "next.positive",
+    "not_measured": "next.measure",
+}
+"""The step for each reason why there is no number."""
+
+
+def _is_timed(item: Evidence) -> bool:
+    return isinstance(item.estimate, Mean) and MEASURES[item.limit.measure].kind == "speed"
+
+
+def _told(name: str, decision: Decision) -> dict[str, str | Phrase]:
+    """Return what the phrases of a step are told; `what` and `where` are for people."""
     found = Slice.parse(decision.slice)
-    return {"candidate": name, "measure": decision.measure, "slice": str(found)}
+    where: str | Phrase = str(found)
+    if found.columns == ("each",):
+        where = Phrase("next.where.every", {"column": str(dict(found.conditions)["each"])})
+    what = "level" if decision.relative_to == "none" else "change"
+    return {
+        "candidate": name,
+        "measure": decision.measure,
+        "slice": str(found),
+        "what": Phrase(f"next.what.{what}", {"measure": decision.measure}),
+        "where": where,
+    }
 
 
-def _phrase(key: str, told: Mapping[str, str]) -> Phrase:
+def _phrase(key: str, told: Mapping[str, str | Phrase]) -> Phrase:
     """Return the phrase of a step, in the form for a group where it is about one."""
-    grouped = bool(told["slice"]) and key in ("next.change", "next.label", "next.label_far")
+    grouped = bool(told["slice"]) and key in _OF_ROWS
     return Phrase(f"{key}.group" if grouped else key, told)
+
+
+_OF_ROWS = ("next.change", "next.label", "next.label_far", "next.label_least", "next.no_rows")
 
 
 def _future(item: Evidence, k: int, alpha: float, family: int) -> Futures | None:
@@ -118,14 +154,16 @@ def _future(item: Evidence, k: int, alpha: float, family: int) -> Futures | None
             lost, gained, bound = gained, lost, -bound
         return futures(
             lost, gained, _at(estimate.n, k), -bound,
-            alpha_next=alpha, seed=_SEED, deff=_at(estimate.deff, k), family=family,
+            alpha_next=alpha, seed=_SEED, deff=_at(estimate.deff, k),
+            units=_at(estimate.units, k), family=family,
         )  # fmt: skip
     if isinstance(estimate, F1Score):
         estimate, bound = estimate.jaccard, bound / (2 - bound)
     if isinstance(estimate, Rate) and _at(estimate.trials, k) > 0 and 0 < bound < 1:
         return rate_futures(
             _at(estimate.successes, k), _at(estimate.trials, k), bound, side,
-            alpha_next=alpha, seed=_SEED, deff=_at(estimate.deff, k), family=family,
+            alpha_next=alpha, seed=_SEED, deff=_at(estimate.deff, k),
+            units=_at(estimate.units, k), family=family,
         )  # fmt: skip
     return None
 

@@ -29,7 +29,8 @@ def check_fit(
     for index, limit in enumerate(policy.limits):
         problem, fix = _misfit(limit, groups, remedy)
         if problem:
-            raise SettingsError(problem, file=file, key=f"limit {index + 1} ({limit})", fix=fix)
+            key = f"limit {index + 1} ({_told(limit)})"
+            raise SettingsError(problem, file=file, key=key, fix=fix)
 
 
 def columns_of(limit: Limit) -> tuple[str, ...]:
@@ -42,26 +43,45 @@ def columns_of(limit: Limit) -> tuple[str, ...]:
     return tuple(limit.slices)
 
 
+def _told(limit: Limit) -> str:
+    """Return a limit's measure and slice as the policy file writes them."""
+    if isinstance(limit.slices, str):
+        return limit.measure
+    inner = ", ".join(
+        f"{column}: [{', '.join(value)}]" if isinstance(value, tuple) else f"{column}: {value}"
+        for column, value in limit.slices.items()
+    )
+    return f"{limit.measure}, slice: {{{inner}}}"
+
+
 def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]:
     kind = MEASURES[limit.measure].kind
     for column in columns_of(limit):
         if column not in groups:
-            return f"{column!r} is no group column", f"{nearest(column, groups)} {remedy}".strip()
+            return f"{column!r} is no group column", _declare(column, groups, remedy)
     if limit.slices in ("each group", "worst group") and not groups:
-        return "there is no group column", remedy or "declare one"
+        return f"it asks for {limit.slices!r}, and there is no group column", _declare(
+            "", (), remedy
+        )
     if limit.relative_to == "baseline":
         return "a change against a baseline is not available in this version", "use parent"
     if kind in ("speed", "fact") and limit.slices != "all":
         return f"{limit.measure} is measured once, not per slice", "leave `slice` out"
-    if kind == "spread":
-        return _misfit_of_spread(limit, groups, remedy)
-    if "parent" in MEASURES[limit.measure].needs and limit.relative_to == "none":
-        return f"{limit.measure} compares with the parent", "add `relative_to: parent`"
+    ratio = kind in ("speed", "fact") and limit.relative_to != "none"
+    if ratio and not isinstance(limit.bound, str) and limit.bound <= 0:
+        return (
+            f"{limit.measure} against the parent is a ratio, so {limit.bound:g} is out of reach",
+            "1 is unchanged; write 0.9 for a tenth less, 1.1 for a tenth more",
+        )
     if isinstance(limit.bound, str) and MEASURES[limit.bound].kind != "fact":
         return (
             f"the bound {limit.bound} is itself an estimate",
             "give a number, or a measure without sampling error, as size_mb",
         )
+    if kind == "spread":
+        return _misfit_of_spread(limit, groups, remedy)
+    if "parent" in MEASURES[limit.measure].needs and limit.relative_to == "none":
+        return f"{limit.measure} compares with the parent", "add `relative_to: parent`"
     return "", ""
 
 
@@ -69,7 +89,15 @@ def _misfit_of_spread(limit: Limit, groups: Sequence[str], remedy: str) -> tuple
     if limit.relative_to != "none":
         return f"a change of {limit.measure} is not available in this version", "limit its value"
     if not groups:
-        return f"{limit.measure} compares groups, and there is no group column", remedy
+        problem = f"{limit.measure} compares groups, and there is no group column"
+        return problem, _declare("", (), remedy)
     if not isinstance(limit.slices, str) and "each" not in limit.slices:
         return f"{limit.measure} compares groups", "write `slice: {each: column}`"
     return "", ""
+
+
+def _declare(column: str, groups: Sequence[str], remedy: str) -> str:
+    """Return how to put a group column right: the nearest that there is, and how to add one."""
+    remedy = remedy.strip("()") or "declare one"
+    close = nearest(column, groups) if groups else ""
+    return f"{close} ({remedy})" if close else remedy

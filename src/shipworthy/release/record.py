@@ -5,7 +5,7 @@
     verdict.json            limits, candidates, verdicts, notes: all else, written last
     report.html             the page
 
-A folder without `verdict.json` is unfinished.
+A folder without `verdict.json` is unfinished: an older one is removed before anything is written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ def write_record(judgement: Judgement, folder: Path | str) -> Path:
     from shipworthy.release.report import write_report
 
     place = Path(folder)
+    (place / VERDICT).unlink(missing_ok=True)
     decisions = [replace(d, run=judgement.run) for d in judgement.decisions]
     write_atomically(place / MEASUREMENTS, _parquet(judgement.measurements))
     write_atomically(place / DECISIONS, _parquet(to_frame(decisions, Decision)))
@@ -62,21 +63,49 @@ def read_record(folder: Path | str) -> Judgement:
 
     Raises InputError where the folder holds no finished judgement or a file of it is damaged.
     """
+    place = Path(folder)
+    document = _read(place / VERDICT, lambda path: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(document, dict):
+        raise _damaged(place / VERDICT, "it is no object")
+    if document.get("format") != _FORMAT:
+        raise InputError(
+            f"{place / VERDICT}: written by another version of shipworthy; judge the files again"
+        )
+    measurements = _read(place / MEASUREMENTS, _frame)
+    decisions = _read(place / DECISIONS, _frame)
+    try:
+        found = _judgement(document, measurements, decisions)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(place, f"{type(error).__name__}: {error}") from error
+    if any(d.run != found.run for d in found.decisions):
+        raise _damaged(place / DECISIONS, "it is of another run")
+    return found
+
+
+def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
+    """Return what a file of the record holds, or raise InputError."""
+    from polars.exceptions import PolarsError
+
+    try:
+        return reader(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent}: no finished run is here, {path.name} is missing; "
+            "name the folder that --out or a run has written"
+        ) from error
+    except (ValueError, OSError, PolarsError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
+
+
+def _frame(path: Path) -> pl.DataFrame:
     import polars as pl
 
-    place = Path(folder)
-    try:
-        document = json.loads((place / VERDICT).read_text(encoding="utf-8"))
-        measurements = pl.read_parquet(place / MEASUREMENTS)
-        decisions = pl.read_parquet(place / DECISIONS)
-    except FileNotFoundError as error:
-        name = Path(str(error.filename or VERDICT)).name
-        raise InputError(f"{place}: no finished run is here, {name} is missing") from error
-    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{place}: the record of the run is damaged: {error}") from error
-    if document.get("format") != _FORMAT:
-        raise InputError(f"{place / VERDICT}: written by another version of shipworthy")
-    return _judgement(document, measurements, decisions)
+    # Read whole first: the parser of a missing or a torn file names neither.
+    return pl.read_parquet(io.BytesIO(path.read_bytes()))
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path}: the record of the run is damaged ({why}); make the run again")
 
 
 def _document(judgement: Judgement) -> dict[str, Any]:
@@ -105,23 +134,22 @@ def _judgement(
 ) -> Judgement:
     names = {f.name for f in fields(Judgement)}
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in names}
-    return Judgement(
-        **{
-            **kept,
-            "created": datetime.fromisoformat(document["created"]),
-            "answer": Answer(document["answer"]),
-            "limits": tuple(_limit(values) for values in document["limits"]),
-            "parent": Candidate.from_dict(document["parent"]),
-            "candidates": tuple(Candidate.from_dict(c) for c in document["candidates"]),
-            "measurements": measurements,
-            "decisions": tuple(_decision(row) for row in decisions.iter_rows(named=True)),
-            "verdicts": tuple(_verdict(values) for values in document["verdicts"]),
-            "next_steps": tuple(_next_step(values) for values in document["next_steps"]),
-            "not_measured": tuple(_to_phrase(p) for p in document["not_measured"]),
-            "notes": tuple(_to_phrase(p) for p in document["notes"]),
-            "evidence": tuple((label, told) for label, told in document["evidence"]),
-        }
-    )
+    values: dict[str, Any] = {
+        **kept,
+        "created": datetime.fromisoformat(document["created"]),
+        "answer": Answer(document["answer"]),
+        "limits": tuple(_limit(values) for values in document["limits"]),
+        "parent": Candidate.from_dict(document["parent"]),
+        "candidates": tuple(Candidate.from_dict(c) for c in document["candidates"]),
+        "measurements": measurements,
+        "decisions": tuple(_decision(row) for row in decisions.iter_rows(named=True)),
+        "verdicts": tuple(_verdict(values) for values in document["verdicts"]),
+        "next_steps": tuple(_next_step(values) for values in document["next_steps"]),
+        "not_measured": tuple(_to_phrase(p) for p in document["not_measured"]),
+        "notes": tuple(_to_phrase(p) for p in document["notes"]),
+        "evidence": tuple((label, told) for label, told in document["evidence"]),
+    }
+    return Judgement(**values)
 
 
 def _limit(values: Mapping[str, Any]) -> Limit:

@@ -16,7 +16,7 @@ limit does not hold it, and the self-test says so and fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -54,7 +54,8 @@ EXCESS = 1.5
 """How far the slow and the oversized model are beyond their limit, as a factor."""
 
 _SEED = 20_260_101
-_LEVELS = ("a", "b", "c", "d")
+_VALUES = ("a", "b", "c", "d")
+_NO_LIMIT = 10.0
 _GOOD_FLIPS = 0.001
 
 
@@ -62,8 +63,8 @@ _GOOD_FLIPS = 0.001
 class Planted:
     """What became of one planted model.
 
-    held_by: limits of its own kind that fail it; ok: it was held by one, or the good one
-    ships; skipped: the caller does not ask for it.
+    held_by: limits of its own kind that fail it, and for the good model the limits that it does
+    not pass. ok: it was held by one, or the good one ships; skipped: it is not asked for.
     """
 
     name: str
@@ -133,30 +134,40 @@ def lines(found: Selftest) -> list[str]:
         mark = "-" if one.skipped else ("+" if one.ok else "!")
         name = text(f"selftest.name.{one.name}")
         said = text(
-            key, name=name, limits="; ".join(map(limit_title, one.held_by)), verdict=verdict
+            key,
+            name=name,
+            limits=text("selftest.separator").join(map(limit_title, one.held_by)),
+            verdict=verdict,
         )
         told.append(f"  {mark} {said}")
     return [*told, text("selftest.passed" if found.passed else "selftest.failed")]
 
 
 def _good(stage: _Stage) -> Planted:
-    answer, _ = stage.judge(stage.subject("good", stage.flipped(_GOOD_FLIPS)))
-    return Planted("good", answer, (), answer is Answer.SHIP)
+    answer, decisions = stage.judge(stage.good("good"))
+    kept_back = {d.limit for d in decisions if d.decision is not Outcome.PASS and _counts(d)}
+    limits = () if answer is Answer.SHIP else tuple(stage.limits(kept_back))
+    return Planted("good", answer, limits, answer is Answer.SHIP)
 
 
 def _bad(stage: _Stage, name: str) -> Planted:
     """Plant a bad model; it must be held, and by a limit of its own kind."""
-    held: dict[int, Limit] = {}
-    answers = []
-    for subject in stage.bad(name):
-        answer, decisions = stage.judge(subject)
-        answers.append(answer)
-        own = {d.limit for d in decisions if d.decision is Outcome.FAIL and stage.of_kind(name, d)}
-        held |= {index: stage.policy.limits[index] for index in sorted(own)}
-        answers[-1] = answer if own else Answer.UNDECIDED
-    answer = answers[0] if answers else None
-    ok = bool(answers) and all(a is Answer.HOLD for a in answers)
-    return Planted(name, answer, tuple(held.values()), ok)
+    found = [stage.judge(subject) for subject in stage.bad(name)]
+    own = [
+        {d.limit for d in decisions if d.decision is Outcome.FAIL and stage.of_kind(name, d)}
+        for _, decisions in found
+    ]
+    ok = bool(found) and all(
+        answer is Answer.HOLD and limits for (answer, _), limits in zip(found, own, strict=True)
+    )
+    answers = [answer for answer, _ in found]
+    worst = next((a for a in answers if a is not Answer.HOLD), answers[0]) if answers else None
+    return Planted(name, worst, tuple(stage.limits(set().union(*own))), ok)
+
+
+def _counts(decision: Decision) -> bool:
+    """Say whether a decision can hold a candidate: an advisory one is only shown."""
+    return decision.tier != "advisory"
 
 
 class _Stage:
@@ -172,7 +183,9 @@ class _Stage:
         self.frame = _frame(policy, self.columns)
         n = self.frame.height
         self.labels = self.generator.permutation(np.arange(n) % 2)
-        self.right = self.generator.random(n) < _parent_accuracy(policy.limits)
+        self.gain = _gain(policy.limits)
+        error = _error(policy.limits)
+        self.right = self.generator.random(n) < 1 - error - self.gain
         self.parent = self.subject("parent", self.right)
 
     def subject(
@@ -191,6 +204,14 @@ class _Stage:
         candidate = Candidate(name, "predictions", artefact_digest=name)
         return Subject(candidate, _answers(name, self.labels, right, self.frame), numbers)
 
+    def limits(self, places: Collection[int]) -> Iterator[Limit]:
+        """Return limits of the policy by their places, in its order."""
+        return (self.policy.limits[k] for k in sorted(places))
+
+    def good(self, name: str, **beyond: tuple[str, ...]) -> Subject:
+        """Return a model inside every limit, but for the measures named in `slow` or `large`."""
+        return self.subject(name, self.flipped(_GOOD_FLIPS, self.gain), **beyond)
+
     def bad(self, name: str) -> list[Subject]:
         """Return the planted models of a kind: one for each limit that could be passed over."""
         if name == "broken":
@@ -201,31 +222,29 @@ class _Stage:
             values = self.frame[column].to_numpy()
             harmed = (values == values[0]) & (self.generator.random(len(values)) < HARM)
             return [self.subject(name, self.right & ~harmed)]
-        kind = "speed" if name == "slow" else "fact"
-        flipped = self.flipped(_GOOD_FLIPS)
+        kind, beyond = ("speed", "slow") if name == "slow" else ("fact", "large")
         return [
-            self.subject(
-                name,
-                flipped,
-                slow=(measure,) if kind == "speed" else (),
-                large=(measure,) if kind == "fact" else (),
-            )
+            self.good(name, **{beyond: (measure,)})
             for measure in dict.fromkeys(li.measure for li in self.policy.limits)
             if MEASURES[measure].kind == kind
         ]
 
-    def flipped(self, share: float) -> BoolArray:
-        """Return the parent's answers with this share of rows turned each way."""
+    def flipped(self, share: float, gain: float) -> BoolArray:
+        """Return the parent's answers with this share of rows turned each way.
+
+        gain: share of the rows that turn right on top of it.
+        """
         out = self.right.copy()
-        count = int(share * len(out))
-        for state in (True, False):
+        for state, part in ((True, share), (False, share + gain)):
             rows = np.flatnonzero(self.right == state)
-            out[self.generator.permutation(rows)[:count]] = not state
+            out[self.generator.permutation(rows)[: int(part * len(out))]] = not state
         return out
 
     def of_kind(self, name: str, decision: Decision) -> bool:
         """Say whether a decision is of the kind that must hold a planted model."""
         kind = MEASURES[decision.measure].kind
+        if not _counts(decision):
+            return False
         if name == "biased":
             return kind == "spread" or Slice.parse(decision.slice).conditions != ()
         wanted = {"broken": ("quality", "spread"), "slow": ("speed",), "oversized": ("fact",)}
@@ -255,25 +274,44 @@ def _frame(policy: Policy, columns: Sequence[str]) -> pl.DataFrame:
             for li in policy.limits
             if not isinstance(li.slices, str) and column in li.slices
         ]
-        levels.append(list(dict.fromkeys([*named, *_LEVELS]))[: max(len(_LEVELS), len(named))])
+        levels.append(list(dict.fromkeys([*named, *_VALUES]))[: max(len(_VALUES), len(named))])
     cells = list(product(*levels))
-    copies = max(GROUP_ROWS * len(_LEVELS) // len(cells), 1)
+    copies = max(GROUP_ROWS * len(_VALUES) // len(cells), 1)
     data = {c: [cell[k] for cell in cells] * copies for k, c in enumerate(columns)}
     return pl.DataFrame(data)
 
 
-def _parent_accuracy(limits: Sequence[Limit]) -> float:
-    """Return an accuracy well inside the strictest limit on a share."""
-    shares = [
+def _error(limits: Sequence[Limit]) -> float:
+    """Return a share of wrong answers well inside the strictest limit on a quality."""
+    room = [0.2]
+    for li in limits:
+        if MEASURES[li.measure].kind != "quality" or li.relative_to != "none":
+            continue
+        if isinstance(li.bound, str):
+            continue
+        if li.side == "at_least" and li.bound < 1:
+            room.append(1 - float(li.bound))
+        elif li.measure in _ERRORS and li.bound > 0:
+            room.append(float(li.bound) * _ERRORS[li.measure])
+    return min(room) / 4
+
+
+_ERRORS = {"false_positive_rate": 1.0, "brier_score": 1.0, "log_loss": 0.3}
+"""Measures that fall to 0 with the share of wrong answers, and that share per unit of them."""
+
+
+def _gain(limits: Sequence[Limit]) -> float:
+    """Return how much better than its parent a candidate must be, as a share of right answers."""
+    asked = [
         float(li.bound)
         for li in limits
-        if li.side == "at_least"
-        and li.relative_to == "none"
-        and MEASURES[li.measure].kind == "quality"
+        if MEASURES[li.measure].kind == "quality"
+        and MEASURES[li.measure].better == "high"
+        and (li.relative_to, li.side) == ("parent", "at_least")
         and not isinstance(li.bound, str)
-        and li.bound < 1
+        and li.bound > 0
     ]
-    return 1 - (1 - max([0.8, *shares])) / 4
+    return min(2 * max(asked), 0.5) if asked else 0.0
 
 
 def _answers(
@@ -294,31 +332,38 @@ def _answers(
     )  # fmt: skip
 
 
+def _levels(limits: Sequence[Limit], measure: str) -> tuple[float, float, float]:
+    """Return a time, rate or size of the parent, of a good model and of one beyond its limits."""
+    low = MEASURES[measure].better == "low"
+    strictest, loosest, inside = (min, max, 0.7) if low else (max, min, 1.4)
+    bounds: dict[str, list[float]] = {"none": [], "parent": []}
+    for li in limits:
+        if li.measure == measure and not isinstance(li.bound, str):
+            bounds[li.relative_to].append(float(li.bound))
+    parent = strictest(bounds["none"], default=_NO_LIMIT) * inside
+    ends = [*bounds["none"], *(ratio * parent for ratio in bounds["parent"])]
+    beyond = EXCESS if low else 1 / EXCESS
+    return parent, strictest([parent, *ends]) * inside, loosest(ends, default=parent) * beyond
+
+
 def _speeds(
     limits: Sequence[Limit], name: str, slow: Sequence[str]
-) -> Mapping[tuple[str, str], Estimate]:
+) -> dict[tuple[str, str], Estimate]:
     """Return speeds from planted process records: inside every limit, or beyond those named."""
-    levels = {m: 10.0 for m in SPEED_MEASURES}
-    for li in limits:
-        if li.measure in levels and li.relative_to == "none" and not isinstance(li.bound, str):
-            levels[li.measure] = float(li.bound)
     generator = np.random.default_rng(_SEED)
     rows = []
-    for measure, level in levels.items():
-        better_low = SPEED_MEASURES[measure][1] == "low"
-        inside = level * 0.7 if better_low else level * 1.4
-        for who in ("parent", name):
-            beyond = measure in slow and who != "parent"
-            value = inside
-            if beyond:
-                value = level * EXCESS if better_low else level / EXCESS
+    for measure in SPEED_MEASURES:
+        parent, good, beyond = _levels(limits, measure)
+        value = beyond if measure in slow else good
+        for who, level in (("parent", parent), (name, parent if name == "parent" else value)):
             for number in range(PROCESSES):
                 noise = float(np.exp(generator.normal(0.0, 0.01)))
-                rows.append(_process(who, measure, value * noise, number))
+                rows.append(_process(who, measure, level * noise, number))
     records = SpeedRecords.of(
         {(r["candidate"], r["measure"], r["round"]): r for r in rows}.values()
     )
-    return speed_estimates(records, name, parent="parent")
+    found = speed_estimates(records, name, parent="parent")
+    return {(measure, relative): estimate for (measure, relative), estimate in found.items()}
 
 
 def _process(candidate: str, measure: str, value: float, number: int) -> dict[str, Any]:
@@ -331,21 +376,11 @@ def _process(candidate: str, measure: str, value: float, number: int) -> dict[st
 
 def _facts(
     limits: Sequence[Limit], name: str, large: Sequence[str]
-) -> Mapping[tuple[str, str], Estimate]:
+) -> dict[tuple[str, str], Estimate]:
     found: dict[tuple[str, str], Estimate] = {}
     for measure, kind in MEASURES.items():
-        if kind.kind != "fact":
-            continue
-        bounds = {
-            li.relative_to: float(li.bound)
-            for li in limits
-            if li.measure == measure and not isinstance(li.bound, str)
-        }
-        # The parent is as large as both limits allow a good candidate to be measured against.
-        parent = bounds.get("none", 100.0)
-        allowed = min(bounds.get("none", parent), bounds.get("parent", 1.0) * parent)
-        value = parent if name == "parent" else allowed * 0.7
-        if measure in large:
-            value = max(bounds.get("none", 0.0), bounds.get("parent", 0.0) * parent) * EXCESS
-        found[measure, "none"] = Fact(np.array([value]))
+        if kind.kind == "fact":
+            parent, good, beyond = _levels(limits, measure)
+            value = parent if name == "parent" else (beyond if measure in large else good)
+            found[measure, "none"] = Fact(np.array([value]))
     return found

@@ -81,6 +81,7 @@ def reach_verdict(
         question.nominated,
         alpha=policy.alpha * opening.alpha_factor,
         objective=objective_values(question.objective, measurements, candidates),
+        family=opening.family,
     )
     verdicts, answer, best = verdict.verdicts, verdict.answer, verdict.best
     if question.kind == "rehearsal":
@@ -103,6 +104,7 @@ def reach_verdict(
             confidence=policy.confidence,
             opening=opening.number,
         )
+    steps += _fewer(verdicts, decided, question.nominated, names)
     notes = (*more.pop("notes", ()), *_notes(question, candidates))
     return Judgement(
         run=question.run,
@@ -115,7 +117,7 @@ def reach_verdict(
         candidates=tuple(s.candidate for s in candidates),
         nominated=question.nominated,
         measurements=measurements,
-        decisions=tuple(d for one in decided for d in one.decisions),
+        decisions=tuple(replace(d, run=question.run) for one in decided for d in one.decisions),
         verdicts=verdicts,
         answer=answer,
         best=best,
@@ -130,6 +132,26 @@ def reach_verdict(
         not_measured=(*more.pop("not_measured", ()), *_not_measured(question, measurements)),
         **more,
     )
+
+
+def _fewer(
+    verdicts: Sequence[Verdict],
+    decided: Sequence[CandidateDecision],
+    nominated: Sequence[str],
+    names: dict[str, str],
+) -> list[NextStep]:
+    """The step of each candidate that only the correction among the candidates keeps back."""
+    inside = {d.candidate for d in decided if d.all_pass}
+    return [
+        NextStep(
+            v.candidate,
+            Phrase("next.fewer", {"candidate": names[v.candidate], "count": len(nominated)}),
+            math.nan,
+            math.nan,
+        )
+        for v in verdicts
+        if v.candidate in inside and v.answer is Answer.UNDECIDED and "correction" in v.reasons
+    ]
 
 
 def _rehearsed(verdict: Verdict) -> Verdict:
