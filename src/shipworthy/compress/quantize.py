@@ -1,8 +1,10 @@
 """Fewer bits a weight: bf16 in PyTorch, int8 on ONNX Runtime.
 
 bf16 rounds every weight to 8 significant bits and keeps its range. int8 gives each matrix one scale
-per output channel and each embedding table one scale; the range of activations is measured for each
-input as it runs, so no calibration rows are needed, and answers are given one text at a time.
+per output channel, and each embedding table one scale and zero point. The range of activations is
+measured for each input as it runs, so no calibration rows are needed, and answers are given one
+text at a time. On x86 without VNNI the products of int8 can saturate: what was measured on one kind
+of processor says nothing about the other.
 """
 
 from __future__ import annotations
