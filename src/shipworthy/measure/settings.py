@@ -17,7 +17,7 @@ LEAST_REQUESTS = 72
 LEAST_FULL_REQUESTS = 400
 """Timed requests a process from which the full form decides changes."""
 
-_SHORT = {"processes": 5, "requests": 200, "batches": 5, "warm_up_limit": 200}
+_SHORT = {"processes": 5, "requests": 200, "batches": 4, "warm_up_limit": 200}
 
 
 class SpeedSettings(BaseModel):
@@ -26,7 +26,7 @@ class SpeedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     form: Form = "full"
-    """`full`, or `short`: 5 processes of 200 requests and 5 batches, at most 200 to warm up, which
+    """`full`, or `short`: 5 processes of 200 requests and 4 batches, at most 200 to warm up, which
     decide absolute limits but never a change against the parent. Counts given as well stand."""
 
     processes: int = Field(7, ge=LEAST_PROCESSES, le=1000)

@@ -53,7 +53,7 @@ WORKER = "shipworthy.measure.speed_worker"
 CHUNK = 50
 """Requests between two signs of life of a process."""
 
-DROPPED_BATCHES = 2
+DROPPED_BATCHES = 1
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS",
