@@ -37,7 +37,7 @@ def largest(records: list[Record]) -> list[Record]:
     kept: dict[tuple[int, str, str], Record] = {}
     for record in sorted(records, key=lambda r: (r["replicates"], r["created"])):
         kept[record["item"], record["check"], record["mutant"]] = record
-    return sorted(kept.values(), key=lambda r: (r["item"], bool(r["mutant"])))
+    return sorted(kept.values(), key=lambda r: (r["item"], bool(r["mutant"]), r["created"]))
 
 
 def table(records: list[Record]) -> str:
