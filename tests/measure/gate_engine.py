@@ -7,12 +7,23 @@ mutant which replaces it is met here as it is in `decide_candidate`.
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from gate_builders import ALPHA, change, rate
 
 from shipworthy.measure import decide, estimates
 from shipworthy.measure.one_sided import one_sided
 
 Counts = estimates.PairedChange | estimates.Rate
+
+
+def replicates(fast: int, full: int):
+    """Run a check with few replicates in the fast suite and with its full count in the slow one."""
+    return pytest.mark.parametrize("runs", [fast, pytest.param(full, marks=pytest.mark.slow)])
+
+
+def seeded(item: int, runs: int) -> np.random.Generator:
+    """The generator of one check."""
+    return np.random.default_rng([item, runs])
 
 
 def flips(rng, runs: int, groups: int, n: int, lost, gained) -> estimates.PairedChange:
