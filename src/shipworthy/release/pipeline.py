@@ -37,6 +37,7 @@ from shipworthy.release.verdicts import Question, objective_values, reach_verdic
 
 if TYPE_CHECKING:
     from shipworthy.measure.speed_records import SpeedRecords
+    from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
@@ -94,19 +95,19 @@ def run_project(
     everyone = [parent, *_candidates(shop, parent)]
     if only == "candidates":
         return stopped()
-    if only != "speed":
-        on_validation = _subjects(shop, data, everyone, "validation", None)
-        if only == "validation":
-            return stopped()
+    answers = [shop.answers(data, one, "validation") for one in everyone]
+    if only == "validation":
+        return stopped()
     records = shop.speed(data, everyone)
     if only == "speed":
         return stopped()
-    on_validation = _subjects(shop, data, everyone, "validation", records)
+    on_validation = _subjects(everyone, answers, records)
     nominated = _nominate(project, policy, on_validation)
     if rehearse:
         found = _decide(shop, data, policy, on_validation, nominated, None, started)
         return _finish(shop, found, everyone, None, text, started)
-    on_test = _subjects(shop, data, everyone, "test", records)
+    answers = [shop.answers(data, one, "test") for one in everyone]
+    on_test = _subjects(everyone, answers, records)
     if only == "test":
         return stopped()
     ledger = Ledger(root / CACHE / LEDGER)
@@ -134,29 +135,20 @@ def _candidates(shop: Workshop, parent: Made) -> list[Made]:
 
 
 def _subjects(
-    shop: Workshop,
-    data: Stage,
-    everyone: Sequence[Made],
-    split: str,
-    records: SpeedRecords | None,
+    everyone: Sequence[Made], answers: Sequence[Predictions], records: SpeedRecords
 ) -> list[Subject]:
     return [
-        Subject(one.candidate, shop.answers(data, one, split), _numbers(one, everyone[0], records))
-        for one in everyone
+        Subject(one.candidate, answered, _numbers(one, everyone[0], records))
+        for one, answered in zip(everyone, answers, strict=True)
     ]
 
 
-def _numbers(
-    one: Made, parent: Made, records: SpeedRecords | None
-) -> Mapping[tuple[str, str], Estimate]:
+def _numbers(one: Made, parent: Made, records: SpeedRecords) -> Mapping[tuple[str, str], Estimate]:
     from shipworthy.model.checkpoint import size_bytes
 
-    found: dict[tuple[str, str], Estimate] = {
-        ("size_mb", "none"): Fact(np.array([size_bytes(one.folder) / 1e6]))
-    }
-    if records is not None:
-        found |= speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
-    return found
+    size = Fact(np.array([size_bytes(one.folder) / 1e6]))
+    speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
+    return {("size_mb", "none"): size, **speeds}
 
 
 def _ruler(
