@@ -163,7 +163,8 @@ def test_exit_codes_are_those_of_the_code() -> None:
 def _citations() -> set[tuple[str, str]]:
     """(first surname, year) of every source that the room `measure` names in its docstrings."""
     pattern = re.compile(
-        r"\b([A-Z][A-Za-z]+)(?:(?:, | & | and |–)[A-Z][\w-]+)*(?: et al\.)?,? \(?(1[89]\d\d|20[0-2]\d)\b"
+        r"\b([A-Z][A-Za-z]+)(?:(?:, | & | and |–)[A-Z][\w-]+)*(?: et al\.)?,? "
+        r"\(?(1[89]\d\d|20[0-2]\d)\b"
     )
     found = set()
     for file in sorted(ROOT.glob("src/shipworthy/measure/*.py")):

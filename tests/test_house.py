@@ -123,7 +123,7 @@ def test_no_source_file_has_two_subjects() -> None:
 
 FORBIDDEN = [
     # Put together here, so that this file does not hold them.
-    "/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/op" + "t/", "/tmp/" + "notes",
+    "/wor" + "k/", "/roo" + "t/", "/hom" + "e/", "/op" + "t/", "/tmp/" + "notes",
     "pypi" + ".org", "python" + "hosted", "npm" + "js.org", "deb.deb" + "ian",
     "index" + "-url http",
     "statis" + "tics.md", "design" + ".md", "TO" + "DO", "FIX" + "ME", "XX" + "X",
