@@ -174,17 +174,22 @@ def _open(
 
 
 def _names(sources: Sequence[Any]) -> list[str]:
-    """Return a short name for each source: its file's, with the folder where names repeat."""
+    """Return a short name for each source: its file's; the path, or a number, where that repeats.
+
+    >>> _names(["base.csv", "a/new.csv", "b/new.csv", "base.csv"])
+    ['base', 'a/new.csv', 'b/new.csv', 'base (3)']
+    """
+    files = [isinstance(source, Path | str) for source in sources]
     stems = [
-        Path(s).stem if isinstance(s, Path | str) else ("parent" if k == 0 else f"candidate {k}")
-        for k, s in enumerate(sources)
+        Path(source).stem if file else (f"candidate {k}" if k else "parent")
+        for k, (source, file) in enumerate(zip(sources, files, strict=True))
     ]
-    if len(set(stems)) == len(stems):
-        return stems
-    paths = [str(s) if isinstance(s, Path | str) else stems[k] for k, s in enumerate(sources)]
-    if len(set(paths)) == len(paths):
-        return paths
-    return [f"{path} ({k})" if k else path for k, path in enumerate(paths)]
+    names: list[str] = []
+    for k, (source, stem) in enumerate(zip(sources, stems, strict=True)):
+        paths = {str(s) for s, other in zip(sources, stems, strict=True) if other == stem}
+        name = stem if len(paths) == 1 or not files[k] else str(source)
+        names.append(f"{name} ({k})" if name in names else name)
+    return names
 
 
 def _run_id(asked: str, subjects: Sequence[Subject]) -> str:

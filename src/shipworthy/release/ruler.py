@@ -69,8 +69,13 @@ class Ruler:
 
     def rows(self, columns: tuple[str, ...] = ()) -> Partition:
         """Return the rows split by some columns."""
+        import polars as pl
+
         if columns not in self._partitions:
             frame = self.parent.predictions.frame
+            if not frame.columns:
+                # A frame without columns has no rows either; the test set still has.
+                frame = pl.DataFrame({"row": np.arange(len(self.parent.predictions))})
             self._partitions[columns] = partition(frame, columns, unit=self.unit)
         return self._partitions[columns]
 

@@ -178,7 +178,8 @@ def _notes(question: Question, candidates: Sequence[Subject]) -> list[Phrase]:
     notes = []
     names = {s.candidate.id: s.candidate.name for s in candidates}
     if question.opening.after_sight:
-        listed = ", ".join(names.get(i, i) for i in question.opening.after_sight)
+        late = set(question.opening.after_sight)
+        listed = ", ".join(name for id, name in names.items() if id in late)
         notes.append(Phrase("judge.note.after_sight", {"names": listed}))
     if question.opening.worn_out:
         notes.append(Phrase("judge.note.worn_out", {"count": question.opening.number}))

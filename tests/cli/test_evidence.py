@@ -1,0 +1,93 @@
+"""`report` on a finished run and `selftest` on a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from answers import candidate, parent
+from verb import COLUMNS, PLAIN, save, say, written
+
+ALL_KINDS = """
+- {measure: accuracy, at_least: 0.8}
+- {measure: accuracy, slice: {each: domain}, relative_to: parent, at_least: -0.025}
+- {measure: latency_p95_ms, at_most: 20}
+- {measure: size_mb, at_most: 100}
+"""
+
+
+@pytest.fixture
+def run_folder(capsys: pytest.CaptureFixture[str], folder: Path) -> Path:
+    save(parent(400), Path("base.csv"))
+    save(candidate(parent(400), lost=40), Path("new.csv"))
+    Path("policy.yaml").write_text(PLAIN, encoding="utf-8")
+    said = say(
+        capsys, "judge", "base.csv", "new.csv", "--policy", "policy.yaml", *COLUMNS,
+        "--out", "kept",
+    )  # fmt: skip
+    assert said.code == 3
+    return folder / "kept"
+
+
+def test_report_says_what_the_run_said(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = written(run_folder)
+    said = say(capsys, "report", run_folder, "--json")
+    assert (said.code, said.err) == (3, "")
+    document = said.json
+    assert (document["verdict"], document["exit_code"]) == ("hold", 3)
+    assert document["report"] == str(run_folder / "report.html")
+    # The page is made again, to the byte, and nothing else is touched.
+    assert written(run_folder) == before
+
+    chinese = say(capsys, "report", run_folder, "--lang", "zh")
+    assert chinese.code == 3
+    assert "暂缓" in chinese.out
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
+    assert 'lang="zh-Hans"' in page
+    assert "暂缓" in page
+
+    elsewhere = say(capsys, "report", run_folder / "verdict.json", "--out", "page.html")
+    assert elsewhere.code == 3
+    assert (run_folder.parent / "page.html").read_text(encoding="utf-8").count("暂缓")
+
+
+@pytest.mark.parametrize("out", [".", "base.csv/page.html"])
+def test_a_page_that_cannot_be_written(
+    out: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = written(run_folder.parent)
+    said = say(capsys, "report", run_folder, "--out", out)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert f"--out {out}" in said.err
+    assert written(run_folder.parent) == before
+
+
+def test_selftest_passes_and_says_who_held(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("policy.yaml").write_text(ALL_KINDS, encoding="utf-8")
+    said = say(capsys, "selftest", "policy.yaml")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.count("\n  + ") == 4
+    assert "slow model: held by Latency p95." in said.out
+    assert "Self-test passed" in said.out
+
+
+def test_selftest_fails_for_a_policy_that_lets_models_through(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("policy.yaml").write_text("- {measure: accuracy, at_least: 0.8}\n", encoding="utf-8")
+    said = say(capsys, "selftest", "policy.yaml", "--json")
+    assert said.code == 3
+    found = {p["name"]: p for p in said.json["planted"]}
+    assert said.json["passed"] is False
+    assert [name for name, p in found.items() if p["ok"]] == ["good", "broken"]
+    said = say(
+        capsys, "selftest", "policy.yaml", "--skip", "biased", "--skip", "slow",
+        "--skip", "oversized",
+    )  # fmt: skip
+    assert said.code == 0
+    assert said.out.count("skipped") == 3
+    chinese = say(capsys, "selftest", "policy.yaml", "--lang", "zh")
+    assert chinese.code == 3
+    assert "自检未通过" in chinese.out
