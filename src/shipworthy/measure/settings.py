@@ -17,7 +17,9 @@ LEAST_REQUESTS = 72
 LEAST_FULL_REQUESTS = 400
 """Timed requests a process from which the full form decides changes."""
 
-_SHORT = {"processes": 5, "requests": 200, "batches": 4, "warm_up_limit": 200}
+_SHORT = {
+    "processes": 5, "requests": 200, "batches": 4, "batch_seconds": 1.0, "warm_up_limit": 200,
+}  # fmt: skip
 
 
 class SpeedSettings(BaseModel):
@@ -36,7 +38,11 @@ class SpeedSettings(BaseModel):
     """Timed requests of one text, a process, after warm-up; 72 or more, 400 in the full form."""
 
     batches: int = Field(20, ge=1, le=100_000)
-    """Timed batches a process, for throughput; 1 or more."""
+    """Most timed batches a process, for throughput; 1 or more."""
+
+    batch_seconds: float = Field(20.0, gt=0)
+    """Seconds of timed batches after which a process begins no further one; above 0, 1 in the short
+    form. A slow model is measured on fewer batches, on one at least."""
 
     batch_size: int = Field(32, ge=1, le=65_536)
     """Rows of a batch, for throughput; 1 or more."""

@@ -165,7 +165,7 @@ class _Round:
     def _measure(self, worker: Worker, step: Step) -> tuple[dict[str, float], dict[str, Any]]:
         encode, score, settled = self._single(worker, step)
         encode_batches, score_batches = self._batches(worker)
-        rows = self.settings.batches * self.settings.batch_size
+        rows = len(score_batches) * self.settings.batch_size
         memory = worker.call("peak_memory", timeout=self.settings.answer_timeout_seconds)["mb"]
         whole, dropped = encode + score, len(encode) - self.settings.requests
         whole, score = whole[dropped:], score[dropped:]
@@ -204,16 +204,18 @@ class _Round:
             wanted = min(done + max(more, WINDOW), len(self.texts))
 
     def _batches(self, worker: Worker) -> tuple[Times, Times]:
-        size = self.settings.batch_size
-        batches = [self.rows[k : k + size] for k in range(0, len(self.rows), size)]
-        for batch in batches:
-            worker.send("answer_together", texts=batch)
-        times = [worker.receive(timeout=self.settings.answer_timeout_seconds) for _ in batches]
-        kept = times[DROPPED_BATCHES:]
-        return (
-            np.array([t["encode"][0] for t in kept], np.int64),
-            np.array([t["score"][0] for t in kept], np.int64),
-        )
+        """Times of the batches that count, at least one."""
+        size, timeout = self.settings.batch_size, self.settings.answer_timeout_seconds
+        encode, score = np.empty(0, np.int64), np.empty(0, np.int64)
+        for start in range(0, len(self.rows), size):
+            times = worker.call(
+                "answer_together", timeout=timeout, texts=self.rows[start : start + size]
+            )
+            if start >= DROPPED_BATCHES * size:
+                encode, score = np.append(encode, times["encode"]), np.append(score, times["score"])
+                if (encode + score).sum() / 1e9 >= self.settings.batch_seconds:
+                    break
+        return encode, score
 
 
 def _waves(order: Sequence[str], folders: Mapping[str, Path]) -> Iterator[list[str]]:
