@@ -54,7 +54,7 @@ def factor(name: str, progress: ArrayLike, *, warmup_ratio: float = 0.0) -> NDAr
     falling = SCHEDULES[name](np.clip((p - warmup_ratio) / (1.0 - warmup_ratio), 0.0, 1.0))
     if warmup_ratio == 0.0:
         return falling
-    return np.where(p < warmup_ratio, p / warmup_ratio, falling)
+    return np.where(p < warmup_ratio, np.minimum(p, warmup_ratio) / warmup_ratio, falling)
 
 
 def learning_rates(

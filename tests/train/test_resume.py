@@ -1,0 +1,182 @@
+"""A run that was killed or interrupted ends with the weights of one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from shipworthy.train import Fitted, TrainSettings, checkpoints, fit
+from shipworthy.train.loop import Run
+
+SCRIPT = Path(__file__).with_name("killed_run.py")
+SETTINGS = {
+    "epochs": 2,
+    "learning_rate": 0.003,
+    "batch_size": {"global": 24, "per_device": 10},
+    "max_length": 32,
+    "precision": "fp32",
+    "regularization": {"early_stopping": 3, "l1": 0.001},
+}
+STEPS = 20
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHIPWORTHY_PROGRESS", "off")
+
+
+@pytest.fixture
+def run_fit(
+    model_folder: Path, rows: pl.DataFrame, calibration: pl.DataFrame, tmp_path: Path
+) -> Callable[..., Fitted]:
+    def call(out: str, work: str, **changes: Any) -> Fitted:
+        options = {"seed": 7, **changes}
+        settings = TrainSettings.model_validate(options.pop("settings", SETTINGS))
+        return fit(
+            model_folder,
+            rows,
+            calibration,
+            text="text",
+            label="label",
+            classes=("bad", "good"),
+            settings=settings,
+            out=tmp_path / out,
+            work=tmp_path / work,
+            checkpoint_seconds=0.0,
+            **options,
+        )
+
+    return call
+
+
+@dataclass
+class Watch:
+    """Numbers of the steps that were taken, and where the next Ctrl-C comes."""
+
+    taken: list[int] = field(default_factory=list)
+    interrupt_before: int | None = None
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    monkeypatch.setattr(checkpoints, "_LEAST_WAIT_PER_WRITE", 0.0)
+    watch = Watch()
+    step = Run._step
+
+    def watched(self: Run, rows: Any) -> None:
+        if watch.interrupt_before == self.position.step:
+            watch.interrupt_before = None
+            raise KeyboardInterrupt
+        watch.taken.append(self.position.step)
+        step(self, rows)
+
+    monkeypatch.setattr(Run, "_step", watched)
+    return watch
+
+
+def interrupted(run_fit: Callable[..., Fitted], watch: Watch, **names: str) -> None:
+    watch.interrupt_before = 5
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(**names)
+    assert watch.taken[-5:] == list(range(5))
+    watch.taken.clear()
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def alike(first: Fitted, second: Fitted) -> bool:
+    return first.history.equals(second.history) and (first.steps, first.tokens, first.best) == (
+        second.steps,
+        second.tokens,
+        second.best,
+    )
+
+
+@pytest.mark.parametrize(
+    "death", [{"kill": 13}, pytest.param({"write": 9}, marks=pytest.mark.slow)]
+)
+def test_after_a_kill(
+    death: dict[str, int],
+    run_fit: Callable[..., Fitted],
+    watch: Watch,
+    model_folder: Path,
+    rows: pl.DataFrame,
+    calibration: pl.DataFrame,
+    tmp_path: Path,
+) -> None:
+    whole = run_fit("whole", "work-whole")
+    assert watch.taken == list(range(STEPS))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    calibration.write_parquet(tmp_path / "calibration.parquet")
+    given = {
+        "model": str(model_folder),
+        "rows": str(tmp_path / "rows.parquet"),
+        "calibration": str(tmp_path / "calibration.parquet"),
+        "out": str(tmp_path / "again"),
+        "work": str(tmp_path / "work"),
+        "settings": SETTINGS,
+        **death,
+    }
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), json.dumps(given)], capture_output=True, check=False
+    )
+    assert done.returncode == -9, done.stderr.decode()
+    assert not (tmp_path / "again").exists()
+    left = {file.name for file in (tmp_path / "work").iterdir()}
+    assert checkpoints.FILE in left and len(left) == (2 if "write" in death else 1)
+    watch.taken.clear()
+    again = run_fit("again", "work")
+    assert watch.taken == list(range(death.get("kill", 8), STEPS))
+    assert weights(tmp_path / "again") == weights(tmp_path / "whole")
+    assert alike(again, whole)
+    assert not (tmp_path / "work").exists()
+
+
+def test_after_control_c(run_fit: Callable[..., Fitted], watch: Watch, tmp_path: Path) -> None:
+    whole = run_fit("whole", "work-whole")
+    interrupted(run_fit, watch, out="again", work="work")
+    again = run_fit("again", "work")
+    assert watch.taken == list(range(5, STEPS))
+    assert weights(tmp_path / "again") == weights(tmp_path / "whole")
+    assert alike(again, whole)
+
+
+def test_a_checkpoint_of_another_run_is_not_used(
+    run_fit: Callable[..., Fitted], watch: Watch, tmp_path: Path
+) -> None:
+    interrupted(run_fit, watch, out="first", work="work")
+    run_fit("other", "work", seed=8)
+    assert watch.taken == list(range(STEPS))
+    run_fit("plain", "work-plain", seed=8)
+    assert weights(tmp_path / "other") == weights(tmp_path / "plain")
+
+
+def test_a_damaged_checkpoint_is_not_used(
+    run_fit: Callable[..., Fitted], watch: Watch, tmp_path: Path
+) -> None:
+    interrupted(run_fit, watch, out="again", work="work")
+    file = tmp_path / "work" / checkpoints.FILE
+    file.write_bytes(file.read_bytes()[:5000])
+    run_fit("again", "work")
+    assert watch.taken == list(range(STEPS))
+
+
+def test_the_seed_decides_every_byte(run_fit: Callable[..., Fitted], tmp_path: Path) -> None:
+    short = {**SETTINGS, "epochs": 1}
+    first = run_fit("first", "work", settings=short)
+    second = run_fit("second", "work", settings=short)
+    run_fit("third", "work", settings=short, seed=8)
+    for name in sorted(file.name for file in (tmp_path / "first").iterdir()):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert alike(first, second)
+    assert weights(tmp_path / "first") != weights(tmp_path / "third")
