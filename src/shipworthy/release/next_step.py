@@ -31,6 +31,9 @@ FAR = 10
 """Multiple of the rows at hand beyond which more rows are not advised."""
 
 MOST_STEPS = 3
+MOST_TRIED = 6
+"""Blocking slices at each end, fewest and most rows needed, whose futures are drawn."""
+
 _SEED = 20_240_229
 
 
@@ -54,11 +57,7 @@ def next_steps(
     # After the last look, rows beside the old ones decide nothing any more.
     worn = opening >= MOST_OPENINGS
     steps, blocked = [], False
-    for decision in decisions:
-        if decision.decision is not Outcome.CANNOT_TELL or decision.tier == "advisory":
-            continue
-        if decision.unknown != "block":
-            continue
+    for decision in _worth_a_look(decisions):
         step = _step(name, decision, *found[_place(decision)], alpha, family, worn)
         blocked = blocked or step.phrase.key.startswith("next.change")
         steps.append(step)
@@ -67,6 +66,28 @@ def next_steps(
         steps = [s for s in steps if s.phrase.key.startswith("next.change")]
     unique = {(s.phrase.key, str(dict(s.phrase.arguments))): s for s in steps}
     return tuple(sorted(unique.values(), key=lambda s: s.cost_rows)[:MOST_STEPS])
+
+
+def _worth_a_look(decisions: Sequence[Decision]) -> list[Decision]:
+    """Return the decisions that block, in their order; of very many those at both ends.
+
+    Futures cost time: the slices that need fewest rows say what is cheapest, those that need most
+    whether the candidate can pass at all.
+    """
+    blocking = [
+        d
+        for d in decisions
+        if d.decision is Outcome.CANNOT_TELL and d.tier != "advisory" and d.unknown == "block"
+    ]
+    if len(blocking) <= 2 * MOST_TRIED:
+        return blocking
+
+    def share(decision: Decision) -> float:
+        needed = math.inf if decision.n_needed is None else decision.n_needed
+        return needed / max(decision.n, 1)
+
+    ordered = sorted(blocking, key=share)
+    return ordered[:MOST_TRIED] + ordered[-MOST_TRIED:]
 
 
 def _step(

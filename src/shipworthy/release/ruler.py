@@ -29,6 +29,10 @@ MACRO = ("f1", "precision")
 """Measures that need replicates where there is no one positive class: only made when asked for."""
 
 
+MOST_COMPARED = 30
+"""Groups beyond which spreads are only made when asked for: every pair of groups is compared."""
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """The parent or a candidate, as it was measured.
@@ -164,7 +168,8 @@ class Ruler:
         for columns in partitions:
             for measure, kind in MEASURES.items():
                 if kind.kind == "spread":
-                    if columns:
+                    few = self.rows(columns).m <= MOST_COMPARED
+                    if columns and (few or (measure, columns) in asked):
                         found += self._rows_of(subject, measure, columns, "none")
                     continue
                 if kind.kind != "quality":
