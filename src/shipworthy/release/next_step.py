@@ -94,9 +94,10 @@ def _step(
     name: str, decision: Decision, item: Evidence, k: int, alpha: float, family: int, worn: bool
 ) -> NextStep:
     candidate, told = decision.candidate, _told(name, decision)
-    future = None if decision.reason in _NO_NUMBER else _future(item, k, alpha, family)
-    if decision.reason == "worn_out" or (worn and decision.reason not in _NO_NUMBER):
+    nothing = decision.reason in _NO_NUMBER
+    if decision.reason == "worn_out" or (worn and not nothing):
         return NextStep(candidate, Phrase("next.new_test_rows"), math.nan, math.nan)
+    future = None if nothing else _future(item, k, alpha, family)
     if future is None:
         return _without_futures(decision, item, told)
     if future.hopeless:
