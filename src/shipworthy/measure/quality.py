@@ -8,12 +8,12 @@ class) gives `Unmeasured` with the reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from shipworthy.measure import auc as areas
 from shipworthy.measure.calibration import calibration_error, calibration_error_change
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import (
@@ -27,6 +27,7 @@ from shipworthy.measure.estimates import (
 )
 from shipworthy.measure.macro import macro, macro_change
 from shipworthy.measure.rates import mean, paired_change, rate, ratio, summary
+from shipworthy.measure.slice_areas import areas, placements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,6 +127,9 @@ def _turned(
     if parent is None:
         return Unmeasured("not_measured", rows.m)
     before, after = right(parent), right(model)
+    if same(model, parent):
+        # Nothing is estimated: no row of the same artefact turns.
+        return paired_change(rows, np.ones(len(model), dtype=bool), before, before, True)
     flipped = before & ~after if measure == "turned_wrong" else after & ~before
     return rate(rows, np.ones(len(model), dtype=bool), flipped)
 
@@ -184,43 +188,57 @@ def _ratio_change(name: str) -> Callable[[Partition, Predictions, Predictions], 
             return macro_change(name, rows, model, parent, same(model, parent))
         after, influence, total = ratio(rows, *parts(model))
         before, influence_before, total_before = ratio(rows, *parts(parent))
-        everyone = np.ones(len(model), dtype=bool)
-        units = rows.units(everyone)
         # n is what carries information: rows in either denominator.
         counted = (parts(model)[1] > 0) | (parts(parent)[1] > 0)
-        centred = np.nan_to_num(influence - influence_before)
+        largest = 2.0 if name == "f1" else 1.0
         return summary(
-            rows, after - before, np.sqrt(rows.variance(centred, units)),
+            rows, after - before, np.nan_to_num(influence - influence_before),
             n=rows.sums(counted), units=rows.units(counted), scale="identity",
+            reach=largest / np.maximum(np.minimum(total, total_before), 1.0),
             method="linearisation over units, t", identical=same(model, parent),
         )  # fmt: skip
 
     return change
 
 
-def _log_losses(model: Predictions) -> FloatArray:
+def _log_losses(model: Predictions) -> tuple[FloatArray, float]:
+    """Loss of each row, and the largest that there is."""
     chance = _probabilities(model)[np.arange(len(model)), labels_of(model)]
-    return -np.log(np.clip(chance, LEAST_PROBABILITY, 1.0))
+    losses = -np.log(np.clip(chance, LEAST_PROBABILITY, 1.0)) + 0.0  # no -0.0
+    return losses, -math.log(LEAST_PROBABILITY)
 
 
-def _brier_scores(model: Predictions) -> FloatArray:
-    """Squared error of P(positive) for two classes (Brier 1950, halved), else of all classes."""
+def _brier_scores(model: Predictions) -> tuple[FloatArray, float]:
+    """Squared error of P(positive) for two classes (Brier 1950, halved), else of all classes.
+
+    The largest that there is comes with it.
+    """
     probabilities = _probabilities(model)
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(model)), labels_of(model)] = 1.0
     squares = ((probabilities - truth) ** 2).sum(axis=1)
-    return np.asarray(squares / 2 if len(model.classes) == 2 else squares)
+    return (squares / 2, 1.0) if len(model.classes) == 2 else (squares, 2.0)
 
 
-def _mean_of(values: Callable[[Predictions], FloatArray]) -> Callable[..., Estimate]:
-    return lambda rows, model: mean(rows, values(model), scale="log", method="mean over units, t")
+def _mean_of(losses: Callable[[Predictions], tuple[FloatArray, float]]) -> Callable[..., Estimate]:
+    def level(rows: Partition, model: Predictions) -> Estimate:
+        values, reach = losses(model)
+        return mean(rows, values, reach=reach, scale="log")
+
+    return level
 
 
-def _mean_change(values: Callable[[Predictions], FloatArray]) -> Callable[..., Estimate]:
-    return lambda rows, model, parent: mean(
-        rows, values(model) - values(parent), method="paired mean over units, t",
-        identical=same(model, parent),
-    )  # fmt: skip
+def _mean_change(
+    losses: Callable[[Predictions], tuple[FloatArray, float]],
+) -> Callable[..., Estimate]:
+    def change(rows: Partition, model: Predictions, parent: Predictions) -> Estimate:
+        (after, reach), (before, _) = losses(model), losses(parent)
+        return mean(
+            rows, after - before, reach=reach, method="paired mean over units, t",
+            identical=same(model, parent),
+        )  # fmt: skip
+
+    return change
 
 
 def _auc(rows: Partition, model: Predictions) -> Estimate:
@@ -232,25 +250,20 @@ def _auc_change(rows: Partition, model: Predictions, parent: Predictions) -> Est
 
 
 def _areas(rows: Partition, model: Predictions, parent: Predictions | None) -> Estimate:
-    wanted, scores = labelled(model), _scores(model)
-    before = None if parent is None else _scores(parent)
-    value, variance = np.full(rows.m, np.nan), np.full(rows.m, np.nan)
-    for k, part in enumerate(rows.parts):
-        units = None if rows.unit_codes is None else rows.unit_codes[part]
-        if before is None:
-            value[k] = areas.auc(wanted[part], scores[part])
-            variance[k] = areas.auc_variance(wanted[part], scores[part], units)
-        else:
-            value[k], variance[k] = areas.auc_change(
-                wanted[part], before[part], scores[part], units
-            )
+    wanted = labelled(model)
+    component = placements(rows, wanted, _scores(model))
+    if parent is not None:
+        component = component - placements(rows, wanted, _scores(parent))
+    value, variance, influence = areas(rows, wanted, component)
     everyone = np.ones(len(model), dtype=bool)
+    least = np.minimum(rows.sums(wanted), rows.sums(~wanted))
     return summary(
-        rows, value, np.sqrt(variance), n=rows.sums(everyone), units=rows.units(everyone),
+        rows, value, influence, n=rows.sums(everyone), units=rows.units(everyone),
+        # As if each row of the smaller class were compared with a row of its own.
+        reach=1 / np.maximum(least, 1.0), variance=variance,
         scale="logit" if parent is None else "identity",
         method="DeLong" if parent is None else "paired DeLong",
-        identical=parent is not None and same(model, parent),
-        least_count=np.minimum(rows.sums(wanted), rows.sums(~wanted)),
+        identical=parent is not None and same(model, parent), least_count=least,
     )  # fmt: skip
 
 
