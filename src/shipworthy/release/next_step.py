@@ -16,6 +16,7 @@ import numpy as np
 from shipworthy.core.records import Decision, Outcome, Slice
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import MOST_OPENINGS, Evidence, opening_alpha
+from shipworthy.measure.effective import jaccard_bound
 from shipworthy.measure.estimates import F1Score, Fact, Mean, PairedChange, Rate, Unmeasured
 from shipworthy.measure.power import Futures, futures, rate_futures
 from shipworthy.release.judgement import NextStep, Phrase
@@ -180,7 +181,7 @@ def _future(item: Evidence, k: int, alpha: float, family: int) -> Futures | None
             units=_at(estimate.units, k), family=family,
         )  # fmt: skip
     if isinstance(estimate, F1Score):
-        estimate, bound = estimate.jaccard, bound / (2 - bound)
+        estimate, bound = estimate.jaccard, float(jaccard_bound(bound))
     if isinstance(estimate, Rate) and _at(estimate.trials, k) > 0 and 0 < bound < 1:
         return rate_futures(
             _at(estimate.successes, k), _at(estimate.trials, k), bound, side,
