@@ -32,6 +32,7 @@ from shipworthy.model import (
     save_model,
     size_bytes,
 )
+from shipworthy.model.torch_runtime import computes_bf16
 
 CLASSES = ("negative", "positive")
 MAX_LENGTH = 128
@@ -110,6 +111,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         result: dict[str, Any] = {
             "benchmark": "inference",
             "device_flags": list(device_flags()),
+            "computes_bf16": computes_bf16(),
             "python": sys.version.split()[0],
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -135,6 +137,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
     print("machine:", " ".join(result["device_flags"]))
+    if not result["computes_bf16"]:
+        print("this processor does not multiply bf16: bf16 weights are computed with in fp32")
     print(
         f"{result['threads']} threads, {result['rounds']} rounds, {result['mean_tokens']:.1f} "
         f"tokens a text; batch 1: {result['requests']} texts, batch 32: {result['batches']} batches"

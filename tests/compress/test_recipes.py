@@ -21,6 +21,7 @@ from shipworthy.core.errors import ModelError
 from shipworthy.data import pad
 from shipworthy.model import (
     TextClassifier,
+    TorchClassifier,
     artefact_digest,
     artefact_files,
     load_classifier,
@@ -77,6 +78,9 @@ def test_a_candidate_answers_nearly_as_its_parent(
 def test_plain_transformers_opens_the_folder(made: Made, texts: list[str], name: str) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(made(name)).eval()
     ours = load_classifier(made(name), threads=1)
+    assert isinstance(ours, TorchClassifier)
+    # The stored weights decide; what they are computed in depends on the processor.
+    model.to(next(ours.module.parameters()).dtype)
     batch = pad(ours.encode(texts), range(len(texts)), pad_token_id=0)
     with torch_threads(1), torch.inference_mode():
         logits = model(
@@ -98,6 +102,20 @@ def test_bf16_rounds_each_weight_and_halves_the_file(parent: Path, made: Made) -
 
     assert bytes_of(after) * 2 == bytes_of(before)
     assert size_bytes(made("bf16")) < 0.6 * size_bytes(parent)
+
+
+def test_bf16_is_computed_in_where_the_processor_can(made: Made) -> None:
+    from shipworthy.core.device import device_flags
+    from shipworthy.model.torch_runtime import computes_bf16
+
+    model = load_classifier(made("bf16"), threads=1)
+    assert isinstance(model, TorchClassifier)
+    stored = load_file(made("bf16") / "model.safetensors")
+    native = {"avx512_bf16", "amx_bf16", "bf16"} & set(device_flags())
+    assert computes_bf16() == bool(native)
+    for name, weights in model.module.named_parameters():
+        assert weights.dtype == (torch.bfloat16 if native else torch.float32)
+        assert torch.equal(weights.to(torch.bfloat16), stored[name])
 
 
 @pytest.mark.parametrize(("name", "share"), [("prune-30", 0.3), ("prune-50", 0.5)])
