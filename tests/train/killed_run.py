@@ -25,7 +25,7 @@ def die() -> None:
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    step, replace = Run._step, os.replace
+    step, replace = Run.take_step, os.replace
     written = 0
 
     def dying_step(self: Run, rows: Any) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
             die()
         replace(source, target)
 
-    Run._step = dying_step  # type: ignore[method-assign]
+    Run.take_step = dying_step  # type: ignore[method-assign]
     os.replace = dying_replace
     checkpoints._LEAST_WAIT_PER_WRITE = 0.0
     fit(

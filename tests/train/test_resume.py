@@ -69,7 +69,7 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     monkeypatch.setattr(checkpoints, "_LEAST_WAIT_PER_WRITE", 0.0)
     watch = Watch()
-    step = Run._step
+    step = Run.take_step
 
     def watched(self: Run, rows: Any) -> None:
         if watch.interrupt_before == self.position.step:
@@ -78,7 +78,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
         watch.taken.append(self.position.step)
         step(self, rows)
 
-    monkeypatch.setattr(Run, "_step", watched)
+    monkeypatch.setattr(Run, "take_step", watched)
     return watch
 
 

@@ -212,8 +212,8 @@ class Run:
         with fp32_attention(self.module), progress("train", total=left, unit="rows") as report:
             while self.position.step < self.steps and not self.position.stopped:
                 epoch, first = divmod(self.position.step, self.steps_per_epoch)
-                for step_rows in self._order(epoch)[first:]:
-                    self._step(step_rows)
+                for step_rows in self.order(epoch)[first:]:
+                    self.take_step(step_rows)
                     report(len(step_rows))
                     if self._evaluates():
                         self._evaluate()
@@ -236,7 +236,8 @@ class Run:
             stopped_early=self.position.stopped and self.position.step < self.steps,
         )
 
-    def _order(self, epoch: int) -> list[NDArray[Any]]:
+    def order(self, epoch: int) -> list[NDArray[Any]]:
+        """Row numbers of each step of an epoch."""
         return epoch_steps(
             self.rows.encoded.lengths,
             global_rows=self.settings.batch_size.global_rows,
@@ -244,7 +245,8 @@ class Run:
             epoch=epoch,
         )
 
-    def _step(self, rows: NDArray[Any]) -> None:
+    def take_step(self, rows: NDArray[Any]) -> None:
+        """Do one optimizer step on these rows, at the rate of the run's position."""
         rate = float(self.rates[self.position.step])
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -133,7 +133,7 @@ class TrainSettings(BaseModel):
     max_length: int = Field(128, ge=8, le=32_768)
     """Tokens of a text that the model sees, special ones included; at least 8."""
 
-    evaluations_per_epoch: int = Field(2, ge=1, le=100)
+    evaluations_per_epoch: int = Field(1, ge=1, le=100)
     """How often the calibration rows are looked at in a pass; at least 1."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
