@@ -128,7 +128,7 @@ class Worker:
         self._stderr.close()
 
     def last_lines(self) -> str:
-        """Last lines of the worker's stderr as one line, for messages; frames of a trace left out."""
+        """Last lines of the worker's stderr as one line, without frames of a trace."""
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - _STDERR_TAIL_BYTES))
         lines = self._stderr.read().decode("utf-8", "replace").splitlines()

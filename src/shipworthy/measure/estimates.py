@@ -97,7 +97,7 @@ class Replicates:
     """A number with bootstrap replicates (macro F1 of more than two classes and its change).
 
     replicates: shape (m, R). Refused (`reason`, shape (m,), "" where allowed) where a cell that the
-    measure needs is below 10 or units are below 30 (`statistics.md` §5).
+    measure needs is below 10 or units are below 30 (`docs/method.md`).
     """
 
     value: FloatArray

@@ -22,7 +22,7 @@ from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
-from shipworthy.core.records import Measurement, to_frame
+from shipworthy.core.records import Measurement, RelativeTo, to_frame
 from shipworthy.core.stages import Stage, link_into
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.speed_means import speed_estimates
@@ -143,7 +143,9 @@ def _subjects(
     ]
 
 
-def _numbers(one: Made, parent: Made, records: SpeedRecords) -> Mapping[tuple[str, str], Estimate]:
+def _numbers(
+    one: Made, parent: Made, records: SpeedRecords
+) -> Mapping[tuple[str, RelativeTo], Estimate]:
     from shipworthy.model.checkpoint import size_bytes
 
     size = Fact(np.array([size_bytes(one.folder) / 1e6]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from shipworthy.core.records import Candidate, Limit, Measurement, Slice
+from shipworthy.core.records import Candidate, Limit, Measurement, RelativeTo, Slice
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import Evidence, assess
 from shipworthy.measure.estimates import Estimate, Fact, Unmeasured, take
@@ -42,7 +42,7 @@ class Subject:
 
     candidate: Candidate
     predictions: Predictions
-    numbers: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
+    numbers: Mapping[tuple[str, RelativeTo], Estimate] = field(default_factory=dict)
 
 
 class Ruler:
@@ -84,7 +84,7 @@ class Ruler:
         return self._partitions[columns]
 
     def estimate(
-        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: RelativeTo
     ) -> Estimate:
         """Return a measure of a subject over all slices of some columns."""
         key = (subject.candidate.id, measure, columns, relative_to)
@@ -93,7 +93,7 @@ class Ruler:
         return self._estimates[key]
 
     def _measure(
-        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: RelativeTo
     ) -> Estimate:
         kind, rows = MEASURES[measure], self.rows(columns)
         if kind.kind == "spread":
@@ -103,7 +103,7 @@ class Ruler:
             return quality(measure, rows, subject.predictions, compared)
         return self._number(subject, measure, relative_to)
 
-    def _number(self, subject: Subject, measure: str, relative_to: str) -> Estimate:
+    def _number(self, subject: Subject, measure: str, relative_to: RelativeTo) -> Estimate:
         """Return what was measured of the artefact as a whole, or its ratio to the parent's."""
         found = subject.numbers.get((measure, relative_to))
         if found is not None:
@@ -191,7 +191,7 @@ class Ruler:
         return [row for m in wanted for row in self._rows_of(subject, m, (), "none")]
 
     def _rows_of(
-        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: str
+        self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: RelativeTo
     ) -> list[Measurement]:
         if relative_to == "parent" and subject is self.parent:
             return []
@@ -233,7 +233,7 @@ def over(columns: Sequence[str]) -> Slice:
     return Slice.of({"each": " × ".join(columns)})
 
 
-def value_unit(measure: str, relative_to: str) -> str:
+def value_unit(measure: str, relative_to: RelativeTo) -> str:
     """Return the unit of a stored value; times and sizes against the parent are ratios."""
     kind = MEASURES[measure]
     return "ratio" if relative_to != "none" and kind.kind in ("speed", "fact") else kind.unit

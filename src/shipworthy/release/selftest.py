@@ -25,7 +25,15 @@ import numpy as np
 
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.locale import text
-from shipworthy.core.records import Answer, Candidate, Decision, Limit, Outcome, Slice
+from shipworthy.core.records import (
+    Answer,
+    Candidate,
+    Decision,
+    Limit,
+    Outcome,
+    RelativeTo,
+    Slice,
+)
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import decide_candidate, decide_run
 from shipworthy.measure.estimates import Estimate, Fact
@@ -348,7 +356,7 @@ def _levels(limits: Sequence[Limit], measure: str) -> tuple[float, float, float]
 
 def _speeds(
     limits: Sequence[Limit], name: str, slow: Sequence[str]
-) -> dict[tuple[str, str], Estimate]:
+) -> dict[tuple[str, RelativeTo], Estimate]:
     """Return speeds from planted process records: inside every limit, or beyond those named."""
     generator = np.random.default_rng(_SEED)
     rows = []
@@ -376,8 +384,8 @@ def _process(candidate: str, measure: str, value: float, number: int) -> dict[st
 
 def _facts(
     limits: Sequence[Limit], name: str, large: Sequence[str]
-) -> dict[tuple[str, str], Estimate]:
-    found: dict[tuple[str, str], Estimate] = {}
+) -> dict[tuple[str, RelativeTo], Estimate]:
+    found: dict[tuple[str, RelativeTo], Estimate] = {}
     for measure, kind in MEASURES.items():
         if kind.kind == "fact":
             parent, good, beyond = _levels(limits, measure)
