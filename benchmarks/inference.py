@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from shipworthy.compress import CompressSettings, expand, make
-from shipworthy.core.device import device_flags
+from shipworthy.core.device import device_flags, native_bf16
 from shipworthy.core.progress import progress
 from shipworthy.data import Encoded, minilm, sentiment
 from shipworthy.model import (
@@ -32,7 +32,6 @@ from shipworthy.model import (
     save_model,
     size_bytes,
 )
-from shipworthy.model.torch_runtime import computes_bf16
 
 CLASSES = ("negative", "positive")
 MAX_LENGTH = 128
@@ -111,7 +110,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         result: dict[str, Any] = {
             "benchmark": "inference",
             "device_flags": list(device_flags()),
-            "computes_bf16": computes_bf16(),
+            "computes_bf16": native_bf16(),
             "python": sys.version.split()[0],
             "torch": torch.__version__,
             "transformers": transformers.__version__,

@@ -105,14 +105,13 @@ def test_bf16_rounds_each_weight_and_halves_the_file(parent: Path, made: Made) -
 
 
 def test_bf16_is_computed_in_where_the_processor_can(made: Made) -> None:
-    from shipworthy.core.device import device_flags
-    from shipworthy.model.torch_runtime import computes_bf16
+    from shipworthy.core.device import device_flags, native_bf16
 
     model = load_classifier(made("bf16"), threads=1)
     assert isinstance(model, TorchClassifier)
     stored = load_file(made("bf16") / "model.safetensors")
     native = {"avx512_bf16", "amx_bf16", "bf16"} & set(device_flags())
-    assert computes_bf16() == bool(native)
+    assert native_bf16() == bool(native)
     for name, weights in model.module.named_parameters():
         assert weights.dtype == (torch.bfloat16 if native else torch.float32)
         assert torch.equal(weights.to(torch.bfloat16), stored[name])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from shipworthy.core.device import device_flags
+from shipworthy.core.device import native_bf16
 from shipworthy.model.pretrained import load_module
 from shipworthy.model.text_classifier import Batching, TextClassifier
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from shipworthy.data.batches import Batch
 
     FloatArray: TypeAlias = NDArray[np.float64]
-
-NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Instruction sets, any of which multiplies bf16 in hardware."""
-
 
 class TorchClassifier(TextClassifier):
     """A folder of the runtime `torch` or `torch-bf16`.
@@ -43,7 +39,7 @@ class TorchClassifier(TextClassifier):
         """Load a folder; see `TextClassifier`."""
         super().__init__(folder, threads=threads, batch=batch)
         self.module = load_module(folder)
-        if self.info.runtime == "torch-bf16" and not computes_bf16():
+        if self.info.runtime == "torch-bf16" and not native_bf16():
             self.module = self.module.float()
 
     def logits(self, batch: Batch) -> FloatArray:
@@ -56,15 +52,6 @@ class TorchClassifier(TextClassifier):
             answer = self.module(input_ids=torch.from_numpy(batch.input_ids), attention_mask=mask)
             logits: FloatArray = answer.logits.double().numpy()
         return logits
-
-
-def computes_bf16(flags: tuple[str, ...] | None = None) -> bool:
-    """Whether a processor with these flags (default: this one) multiplies bf16 in hardware.
-
-    >>> computes_bf16(("x86_64", "avx2")), computes_bf16(("x86_64", "amx_bf16"))
-    (False, True)
-    """
-    return bool(NATIVE_BF16 & set(device_flags() if flags is None else flags))
 
 
 @contextmanager

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from shipworthy.core.device import device_flags
+from shipworthy.core.device import native_bf16
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 Precision: TypeAlias = Literal["fp32", "bf16"]
-
-# Instruction sets that multiply bf16 in hardware; elsewhere bf16 is emulated, slower than fp32.
-NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def resolve(
@@ -25,8 +22,7 @@ def resolve(
     """
     if wanted != "auto":
         return wanted
-    present = device_flags() if flags is None else flags
-    return "bf16" if NATIVE_BF16 & set(present) else "fp32"
+    return "bf16" if native_bf16(flags) else "fp32"
 
 
 def autocast(precision: Precision) -> AbstractContextManager[object]:
