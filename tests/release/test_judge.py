@@ -215,7 +215,7 @@ def test_another_question_about_the_same_rows_is_a_look(tmp_path: Path) -> None:
     looks = tmp_path / "looks.jsonl"
     base = BASE.with_columns(half=pl.int_range(pl.len()) % 2)
     one = candidate(BASE, lost=1)
-    every = {**CHANGE, "slice": "each group", "at_least": -0.1}
+    every = {**CHANGE, "slice": "each group", "at_least": -0.5}
     openings = [
         judged(one, base=base, ledger=looks, policy=policy, groups=groups, unit=unit).opening
         for policy, groups, unit in (

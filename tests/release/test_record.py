@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,23 @@ POLICY = {
 @pytest.fixture(scope="module")
 def made() -> Judgement:
     base = parent(400).with_columns(half=pl.int_range(pl.len()) % 2)
-    others = [candidate(base, lost=4), candidate(base, lost=40)]
+    other = candidate(base, lost=4)
     return sw.judge(
-        base, others, policy=POLICY, label="y", prediction="p", id="i", groups=["domain", "half"]
+        base, other, policy=POLICY, label="y", prediction="p", id="i", groups=["domain", "half"]
     )
+
+
+@pytest.fixture(scope="module")
+def original(made: Judgement, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("original")
+    write_record(made, place)
+    return place
+
+
+@pytest.fixture
+def kept(original: Path, tmp_path: Path) -> Path:
+    """A finished run that the test may spoil."""
+    return Path(shutil.copytree(original, tmp_path / "run"))
 
 
 def plain(value: Any) -> Any:
@@ -95,22 +109,19 @@ def test_a_run_of_the_whole_line_comes_back_equal(tmp_path: Path) -> None:
     assert_equal(read_record(tmp_path), run)
 
 
-def test_no_number_is_null_in_the_document(made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-
+def test_no_number_is_null_in_the_document(made: Judgement, original: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    document = json.loads((tmp_path / VERDICT).read_text("utf-8"), parse_constant=refuse)
+    document = json.loads((original / VERDICT).read_text("utf-8"), parse_constant=refuse)
     assert document["format"] == 1
     assert document["run"] == made.run
 
 
-def test_load_run_takes_the_folder_or_a_file_in_it(made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-    for place in (tmp_path, str(tmp_path), tmp_path / "report.html"):
+def test_load_run_takes_the_folder_or_a_file_in_it(made: Judgement, kept: Path) -> None:
+    for place in (kept, str(kept), kept / "report.html"):
         run = sw.load_run(place)
-        assert run.folder == tmp_path
+        assert run.folder == kept
         assert run.verdict is made.verdict
         assert run.candidates == made.candidates
         assert_frame_equal(run.measurements, made.measurements)
@@ -139,18 +150,16 @@ def test_a_record_that_was_not_finished_is_none(
 
 
 @pytest.mark.parametrize("name", [VERDICT, MEASUREMENTS, DECISIONS])
-def test_a_missing_file_is_named(name: str, made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-    (tmp_path / name).unlink()
+def test_a_missing_file_is_named(name: str, kept: Path) -> None:
+    (kept / name).unlink()
     with pytest.raises(InputError, match=f"no finished run is here, {name} is missing"):
-        sw.load_run(tmp_path)
+        sw.load_run(kept)
 
 
 @pytest.mark.parametrize("name", [VERDICT, MEASUREMENTS, DECISIONS])
 @pytest.mark.parametrize("spoilt", ["cut", "empty", "noise", "folder"])
-def test_a_damaged_file_is_named(name: str, spoilt: str, made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-    file = tmp_path / name
+def test_a_damaged_file_is_named(name: str, spoilt: str, kept: Path) -> None:
+    file = kept / name
     content = file.read_bytes()
     file.unlink()
     if spoilt == "folder":
@@ -160,7 +169,7 @@ def test_a_damaged_file_is_named(name: str, spoilt: str, made: Judgement, tmp_pa
             {"cut": content[: len(content) // 2], "empty": b"", "noise": b"\xff\x00" * 50}[spoilt]
         )
     with pytest.raises(InputError) as caught:
-        sw.load_run(tmp_path)
+        sw.load_run(kept)
     assert name in str(caught.value)
     assert "damaged" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -177,28 +186,23 @@ def test_a_damaged_file_is_named(name: str, spoilt: str, made: Judgement, tmp_pa
         ({"run": "other"}, "decisions.parquet: the record of the run is damaged"),
     ],
 )
-def test_a_document_that_does_not_fit(
-    change: dict[str, Any], words: str, made: Judgement, tmp_path: Path
-) -> None:
-    write_record(made, tmp_path)
-    document = json.loads((tmp_path / VERDICT).read_text("utf-8"))
-    (tmp_path / VERDICT).write_text(json.dumps(document | change), "utf-8")
+def test_a_document_that_does_not_fit(change: dict[str, Any], words: str, kept: Path) -> None:
+    document = json.loads((kept / VERDICT).read_text("utf-8"))
+    (kept / VERDICT).write_text(json.dumps(document | change), "utf-8")
     with pytest.raises(InputError, match=words):
-        sw.load_run(tmp_path)
+        sw.load_run(kept)
 
 
-def test_a_document_that_is_a_list_and_one_without_a_key(made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-    document = json.loads((tmp_path / VERDICT).read_text("utf-8"))
+def test_a_document_that_is_a_list_and_one_without_a_key(kept: Path) -> None:
+    document = json.loads((kept / VERDICT).read_text("utf-8"))
     del document["verdicts"]
     for content in ("[]", json.dumps(document)):
-        (tmp_path / VERDICT).write_text(content, "utf-8")
+        (kept / VERDICT).write_text(content, "utf-8")
         with pytest.raises(InputError, match="damaged"):
-            sw.load_run(tmp_path)
+            sw.load_run(kept)
 
 
-def test_a_table_of_other_columns(made: Judgement, tmp_path: Path) -> None:
-    write_record(made, tmp_path)
-    pl.DataFrame({"run": [made.run]}).write_parquet(tmp_path / DECISIONS)
+def test_a_table_of_other_columns(made: Judgement, kept: Path) -> None:
+    pl.DataFrame({"run": [made.run]}).write_parquet(kept / DECISIONS)
     with pytest.raises(InputError, match="damaged"):
-        sw.load_run(tmp_path)
+        sw.load_run(kept)

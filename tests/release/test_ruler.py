@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,13 @@ def ruler(groups: tuple[str, ...] = ("domain",), **more: Any) -> tuple[Ruler, Su
     return Ruler(first, groups=groups, **more), second
 
 
+@cache
+def table() -> pl.DataFrame:
+    """What is measured of the candidate without being asked, on all rows and each domain."""
+    measured, new = ruler()
+    return to_frame(measured.measurements(new), Row)
+
+
 def rows_by_hand(group: str | None) -> list[tuple[int, int, int]]:
     """(label, parent's answer, candidate's answer) of each row of a group."""
     both = BASE.join(NEW.select("i", new="p"), on="i")
@@ -51,13 +59,11 @@ def rows_by_hand(group: str | None) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("group", [None, "movie", "tweets"])
 def test_values_and_denominators_by_hand(group: str | None) -> None:
-    measured, new = ruler()
     rows = rows_by_hand(group)
     slice_ = "{}" if group is None else f'{{"domain":"{group}"}}'
-    table = to_frame(measured.measurements(new), Row).filter(slice=slice_)
     found = {
         (row["measure"], row["relative_to"]): (row["value"], row["n"])
-        for row in table.iter_rows(named=True)
+        for row in table().filter(slice=slice_).iter_rows(named=True)
     }
     n = len(rows)
     right = sum(y == q for y, _, q in rows)
@@ -89,23 +95,21 @@ def test_values_and_denominators_by_hand(group: str | None) -> None:
 
 
 def test_facts_once_and_as_a_ratio_and_the_parent_without_changes() -> None:
-    measured, new = ruler()
-    table = to_frame(measured.measurements(new), Row)
-    sizes = table.filter(measure="size_mb")
+    measured, new = ruler(())
+    sizes = table().filter(measure="size_mb")
     assert sizes.select("slice", "relative_to", "value", "value_unit", "method").rows() == [
         ("{}", "none", 30.0, "mb", "exact"),
         ("{}", "parent", pytest.approx(1 / 3), "ratio", "exact"),
     ]
-    assert set(table["candidate"]) == {new.candidate.id}
+    assert set(table()["candidate"]) == {new.candidate.id}
     own = to_frame(measured.measurements(measured.parent), Row)
     assert set(own["relative_to"]) == {"none"}
     assert own.filter(measure="size_mb")["value"].to_list() == [90.0]
-    assert table.group_by("measure", "slice", "relative_to").len()["len"].max() == 1
+    assert table().group_by("measure", "slice", "relative_to").len()["len"].max() == 1
 
 
 def test_spreads_stand_for_all_groups_of_a_column_and_only_for_a_few() -> None:
-    measured, new = ruler()
-    spreads = to_frame(measured.measurements(new), Row).filter(measure="accuracy_difference")
+    spreads = table().filter(measure="accuracy_difference")
     shares = []
     for group in sorted(set(BASE["domain"])):
         rows = rows_by_hand(group)
