@@ -25,8 +25,8 @@ Rehearse = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("demo")(demo)
-    app.command("run")(run)
+    app.command("demo", short_help="Run the main job on built-in data, to a verdict.")(demo)
+    app.command("run", short_help="Run a project to a verdict; goes on where it stopped.")(run)
 
 
 def demo(

@@ -173,8 +173,16 @@ class Limit:
     def __str__(self) -> str:
         sign = "≥" if self.side == "at_least" else "≤"
         relation = "" if self.relative_to == "none" else f" against {self.relative_to}"
-        where = "" if self.slices == "all" else f" on {self.slices}"
-        return f"{self.measure}{relation}{where} {sign} {self.bound}"
+        return f"{self.measure}{relation}{self._where()} {sign} {self.bound}"
+
+    def _where(self) -> str:
+        if isinstance(self.slices, str):
+            return "" if self.slices == "all" else f" on {self.slices}"
+        told = [
+            f"each {' × '.join(v) if isinstance(v, tuple) else v}" if k == "each" else f"{k}={v}"
+            for k, v in self.slices.items()
+        ]
+        return f" on {', '.join(told)}"
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def decide_candidate(
     At least one slice of a limit must be covered in any case.
     worn_out: the test set has been opened too often; so has it after five openings.
     """
-    alpha = opening_alpha((1 - confidence) / 2, opening)
+    alpha = opening_alpha(round((1 - confidence) / 2, 12), opening)
     worn = worn_out or opening > MOST_OPENINGS
     tests = [one_sided(e.estimate, e.bound, e.limit.side, alpha=alpha) for e in evidence]
     adjusted, family = _adjusted(evidence, tests)

@@ -120,11 +120,13 @@ class _Cells:
             used = (actual > 0) & (bottom > 0)
             one = np.divide(1.0, bottom * (actual > 0).sum(), out=np.zeros(self.k), where=used)
             score = np.divide(top, bottom, out=np.zeros(self.k), where=used)
-            gain = (2.0 if name == "f1" else 1.0) * one
-            own = np.where(answer == self.label, gain[answer], 0.0) - (score * one)[answer]
+            gain, loss = (2.0 if name == "f1" else 1.0) * one, score * one
+            own = np.where(answer == self.label, gain[answer], 0.0) - loss[answer]
             if name == "f1":
-                own = own - (score * one)[self.label]
-            total, reach = total + sign * own, max(reach, float(gain.max()))
+                own = own - loss[self.label]
+            # A row that turns leaves one class for another.
+            moved = float((gain - loss).max() + loss.max())
+            total, reach = total + sign * own, max(reach, moved)
         return total, reach
 
 
@@ -209,7 +211,7 @@ def _widened(
     plain = np.sqrt((parts**2).sum(keepdims=True))
     inflated = plain * np.sqrt(units / (units - 1))
     one = np.zeros(len(parts), dtype=np.int64)
-    wide = float(cautious(inflated, parts, one, np.array([reach]))[0])
+    wide = float(cautious(inflated, parts, one, np.array([reach]), few=True)[0])
     wide *= float(critical(0.95, units - 1) / critical(0.95, np.inf))
     if plain[0] <= 1e-9 * reach:
         return np.asarray(value + wide * ndtri((np.arange(len(raw)) + 0.5) / len(raw)))

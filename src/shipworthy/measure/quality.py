@@ -190,11 +190,13 @@ def _ratio_change(name: str) -> Callable[[Partition, Predictions, Predictions], 
         before, influence_before, total_before = ratio(rows, *parts(parent))
         # n is what carries information: rows in either denominator.
         counted = (parts(model)[1] > 0) | (parts(parent)[1] > 0)
-        largest = 2.0 if name == "f1" else 1.0
+        # A row that turns moves top and bottom: from a hit to nothing, or from nothing to a miss.
+        score = np.stack([after, before])
+        largest = np.maximum((2.0 if name == "f1" else 1.0) - score, score).max(axis=0)
         return summary(
             rows, after - before, np.nan_to_num(influence - influence_before),
             n=rows.sums(counted), units=rows.units(counted), scale="identity",
-            reach=largest / np.maximum(np.minimum(total, total_before), 1.0),
+            reach=largest / np.maximum(np.minimum(total, total_before), 1.0), few=True,
             method="linearisation over units, t", identical=same(model, parent),
         )  # fmt: skip
 

@@ -104,18 +104,20 @@ def summary(
     identical: bool,
     variance: FloatArray | None = None,
     least_count: FloatArray | None = None,
+    few: bool = False,
 ) -> Mean:
     """Return an estimate from what each row contributes to its error.
 
     influence: shape (n,), summing to 0 over each slice; reach: the largest influence that one row
-    can have. variance: where it is not that of the unit sums of influence. Where a value lies on an
-    end of `scale` (an area of 1 has no logit) all slices are judged on the identity scale.
+    can have; few: see `cautious`. variance: where it is not that of the unit sums of influence.
+    Where a value lies on an end of `scale` (an area of 1 has no logit) all slices are judged on the
+    identity scale.
     """
     if variance is None:
         variance = rows.variance(influence, units)
     sums, owners = rows.unit_sums(influence)
     reach = reach * _over(n, units)
-    error = cautious(np.sqrt(variance), sums, owners, reach)
+    error = cautious(np.sqrt(variance), sums, owners, reach, few=few)
     ends = {"identity": (), "log": (0.0,), "logit": (0.0, 1.0)}[scale]
     if np.isin(value, ends).any():
         scale = "identity"
@@ -142,16 +144,22 @@ def summary(
 
 
 def cautious(
-    error: FloatArray, parts: FloatArray, owners: NDArray[np.int64], reach: FloatArray
+    error: FloatArray,
+    parts: FloatArray,
+    owners: NDArray[np.int64],
+    reach: FloatArray,
+    *,
+    few: bool = False,
 ) -> FloatArray:
     """Standard errors that stay honest where few units carry all the difference.
 
     error: shape (m,); parts: what each unit contributes to the estimate, owners: its slice; reach:
-    the largest contribution that a unit can make, shape (m,).
+    the largest contribution that a unit can make, shape (m,). few: only rows that changed
+    contribute at all, so that those of size `reach` may well not have been met.
     If all parts come from a handful of changed rows, their variance says little about rows that
     were not met, and a t test passes too often. Four further parts of typical size are added (about
-    z squared, as Agresti & Coull 1998 add rows to a share; of size `reach` where nothing varies at
-    all), and the part by which skewness moves an end at 0.95 (Johnson 1978).
+    z squared, as Agresti & Coull 1998 add rows to a share; of size `reach` where nothing varies, or
+    few contribute), and the part by which skewness moves an end at 0.95 (Johnson 1978).
     """
     m = len(error)
     squares = np.bincount(owners, parts**2, m)
@@ -159,6 +167,7 @@ def cautious(
     # Sums of equal numbers differ from 0 by rounding alone.
     varies = squares > (_ROUNDING * reach) ** 2
     typical = np.divide(sizes, squares, out=np.array(reach, dtype=np.float64), where=varies)
+    typical = np.maximum(typical, reach) if few else typical
     skewness = np.divide(np.abs(cubes), squares, out=np.zeros(m), where=varies)
     plain = np.where(varies | np.isnan(error), error, 0.0)
     return np.asarray(np.sqrt(plain**2 + _ADDED * typical**2) + _SKEWED * skewness)

@@ -176,8 +176,8 @@ def compacted(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
 
 def hashed(codes: IntArray, buckets: int) -> IntArray:
     """Bucket in [0, buckets) of each code, evenly spread and always the same."""
-    mixed = (codes.astype(np.uint64) * _MIX) >> np.uint64(40)
-    return np.asarray(mixed % np.uint64(buckets), dtype=np.int64)
+    high = (codes.astype(np.uint64) * _MIX) >> np.uint64(32)
+    return np.asarray((high * np.uint64(buckets)) >> np.uint64(32), dtype=np.int64)
 
 
 def _levels(values: pl.Series) -> tuple[IntArray, list[Scalar]]:

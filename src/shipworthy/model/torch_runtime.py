@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     FloatArray: TypeAlias = NDArray[np.float64]
 
+
 class TorchClassifier(TextClassifier):
     """A folder of the runtime `torch` or `torch-bf16`.
 

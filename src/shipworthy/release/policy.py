@@ -174,7 +174,7 @@ class Policy:
     @property
     def alpha(self) -> float:
         """One-sided level at each end of an interval, before openings and corrections."""
-        return (1 - self.confidence) / 2
+        return round((1 - self.confidence) / 2, 12)
 
 
 def load_policy(

@@ -81,7 +81,8 @@ def limit_title(limit: Limit) -> str:
     if isinstance(limit.slices, Mapping):
         (column, value), *_ = limit.slices.items()
         if column == "each":
-            return text("report.limit.each", title=name, column=value)
+            columns = " × ".join(value) if isinstance(value, tuple) else value
+            return text("report.limit.each", title=name, column=columns)
         conditions = ", ".join(f"{c}: {v}" for c, v in limit.slices.items())
         return text("report.limit.slice", title=name, slice=conditions)
     known = {"each group": "each_group", "worst group": "worst_group"}
