@@ -101,6 +101,8 @@ def _estimate(
     bins = [_bins(rows, confidence, n) for confidence, _ in outcomes]
     value, error, df = np.full(rows.m, np.nan), np.full(rows.m, np.nan), np.zeros(rows.m)
     for s, chosen in enumerate(rows.parts):
+        if not len(chosen):
+            continue
         whole, uncertain, left_out = 0.0, 0.0, np.zeros(1)
         for sign, (confidence, hits), place in zip((1, -1), outcomes, bins, strict=False):
             own = confidence[chosen], hits[chosen]

@@ -168,14 +168,19 @@ Estimate: TypeAlias = (
     | Unmeasured
 )
 
-T = TypeVar("T", Rate, PairedChange, F1Score, RateMean, ChangeMean, Mean, Replicates)
+T = TypeVar(
+    "T", Rate, PairedChange, F1Score, RateMean, ChangeMean, Mean, Replicates, Fact, Unmeasured
+)
 
 
 def take(estimate: T, places: Sequence[int]) -> T:
     """Return the same estimate on some of its slices, in the order given."""
-    return replace(
-        estimate, **{f.name: _taken(getattr(estimate, f.name), places) for f in fields(estimate)}
-    )
+    parts: dict[str, Any] = {
+        f.name: _taken(getattr(estimate, f.name), places) for f in fields(estimate)
+    }
+    if isinstance(estimate, Unmeasured):
+        parts["m"] = len(places)
+    return replace(estimate, **parts)
 
 
 def _taken(value: Any, places: Sequence[int]) -> Any:

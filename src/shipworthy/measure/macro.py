@@ -220,6 +220,8 @@ def _widened(
 
 def _reason(name: str, cells: _Cells, counts: FloatArray, units: float) -> str:
     """Why a slice has no replicates: a class has too few rows in its denominator, or few units."""
+    if not len(counts):
+        return "no_data"
     for _, actual, chosen in cells.tables(counts[None]):
         least = actual if name == "f1" else np.minimum(actual, chosen)
         if least[actual > 0].min() < MIN_CELL:
