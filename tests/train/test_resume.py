@@ -102,9 +102,8 @@ def alike(first: Fitted, second: Fitted) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "death", [{"kill": 13}, pytest.param({"write": 9}, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("death", [{"kill": 13}, {"write": 9}])
 def test_after_a_kill(
     death: dict[str, int],
     run_fit: Callable[..., Fitted],
