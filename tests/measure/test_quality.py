@@ -165,7 +165,7 @@ def test_swapping_parent_and_candidate_negates_every_change(seed, k):
             continue
         np.testing.assert_allclose(values(there), -values(back), atol=1e-12)
         if isinstance(there, ChangeMean):
-            continue  # its p is found by halving, which is slow; test_decide.py mirrors it
+            continue  # its p is found by halving, which is slow
         one = one_sided(there, -0.01, "at_least", alpha=ALPHA)
         two = one_sided(back, 0.01, "at_most", alpha=ALPHA)
         assert one.reasons == two.reasons
