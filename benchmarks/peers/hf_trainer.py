@@ -1,15 +1,16 @@
-"""Trainer of transformers with its defaults, a window of steps at a time; run by training.py.
+"""Trainer of transformers with its defaults, a pass at a time; run by training.py.
 
-Its argument is a JSON object (model, rows, rows_a_step, threads, warm_up_s, again_s, max_length,
-out). Lines on stdin are seconds to train for; each is answered by one JSON line on stdout, and 0
-ends it. Only what decides no speed differs from the defaults: nothing is saved or reported.
+Its argument is a JSON object (model, rows, rows_a_step, threads, again_s, max_length, out). The
+line `pass` on stdin is answered by one JSON line on stdout, and any other ends it. Only what
+decides no speed differs from the defaults: nothing is saved or reported. The first pass is not
+counted.
 """
 
 import json
 import os
 import resource
 import sys
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -24,62 +25,53 @@ from transformers import (
 )
 
 
-class Windows(TrainerCallback):
-    """Counts steps and tokens between two clock readings, and asks what to do next."""
+class Passes(TrainerCallback):
+    """Waits for an order before each pass over the texts, and answers with its time after it."""
 
     def __init__(self, given: dict[str, Any], channel: Any) -> None:
         self.given, self.channel = given, channel
-        self.rows = self.tokens = self.steps = 0
-        self.answered = False  # whether the window that runs is one to answer
-        self.until = 0.0
-
-    def seen(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        """Count a batch as the model gets it."""
-        mask = kwargs["attention_mask"]
-        self.rows += len(mask)
-        self.tokens += int(mask.sum())
-
-    def start(self, seconds: float) -> None:
-        """Begin a window."""
-        self.rows = self.tokens = self.steps = 0
-        self.begun = perf_counter()
-        self.until = self.begun + seconds
+        self.trainer: Any = None
+        self.passes = self.tokens = self.steps = 0
 
     def say(self, values: dict[str, Any]) -> None:
         """Answer one line."""
         self.channel.write(json.dumps(values) + "\n")
         self.channel.flush()
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Warm up first."""
-        self.start(self.given["warm_up_s"])
-        self.window: float | None = None
+    def seen(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """Count the tokens of a batch as the model gets it."""
+        self.tokens += int(kwargs["attention_mask"].sum())
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Look at the clock; at the end of a window answer, and wait for the next order."""
-        self.steps += 1
-        if perf_counter() < self.until:
-            return
-        if self.window is not None and not self.answered:
-            self.answered = True
-            self.start(self.window)
-            return
-        if self.window is None:
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Wait for the order, compute gradients that are thrown away, start the clock."""
+        size = args.per_device_train_batch_size
+        if self.passes == 1:
             about = {"torch": torch.__version__, "transformers": transformers.__version__}
-            size = args.per_device_train_batch_size
             self.say({**about, "precision": "fp32", "rows_a_step": size})
-        else:
-            taken = perf_counter() - self.begun
-            counts = {"steps": self.steps, "rows": self.rows, "tokens": self.tokens}
-            self.say({**counts, "seconds": taken})
-        self.window = float(sys.stdin.readline() or 0)
-        self.answered = False
-        if self.window == 0.0:
+        if self.passes and sys.stdin.readline().strip() != "pass":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             self.say({"peak_memory_mb": peak})
-            control.should_training_stop = True
-            return
-        self.start(self.given["again_s"])
+            raise SystemExit(0)
+        trainer = self.trainer
+        batch = trainer.data_collator([trainer.train_dataset[i] for i in range(size)])
+        begun = perf_counter()
+        while perf_counter() - begun < self.given["again_s"]:
+            trainer.compute_loss(trainer.model, dict(batch)).backward()
+        trainer.model.zero_grad()
+        self.tokens = self.steps = 0
+        self.begun, self.used = perf_counter(), process_time()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count."""
+        self.steps += 1
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Answer, unless this was the pass that warms up."""
+        taken, used = perf_counter() - self.begun, process_time() - self.used
+        if self.passes:
+            counts = {"steps": self.steps, "tokens": self.tokens}
+            self.say({**counts, "seconds": taken, "processor_seconds": used})
+        self.passes += 1
 
 
 def main() -> None:
@@ -97,8 +89,8 @@ def main() -> None:
     texts = [row["text"] for row in rows]
     ids = tokenizer(texts, truncation=True, max_length=given["max_length"])["input_ids"]
     data = [{"input_ids": i, "label": row["label"]} for i, row in zip(ids, rows, strict=True)]
-    windows = Windows(given, channel)
-    module.register_forward_pre_hook(windows.seen, with_kwargs=True)
+    passes = Passes(given, channel)
+    module.register_forward_pre_hook(passes.seen, with_kwargs=True)
     trainer = Trainer(
         model=module,
         args=TrainingArguments(
@@ -112,8 +104,9 @@ def main() -> None:
         ),
         train_dataset=data,
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[windows],
+        callbacks=[passes],
     )
+    passes.trainer = trainer
     trainer.train()
 
 

@@ -245,12 +245,9 @@ class Run:
             epoch=epoch,
         )
 
-    def take_step(self, rows: NDArray[Any]) -> None:
-        """Do one optimizer step on these rows, at the rate of the run's position."""
-        rate = float(self.rates[self.position.step])
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = accumulate(
+    def add_gradient(self, rows: NDArray[Any]) -> float:
+        """Add the gradient of the mean loss over these rows; return that loss, nats."""
+        return accumulate(
             self.module,
             self.rows,
             rows,
@@ -258,6 +255,13 @@ class Run:
             smoothing=self.settings.regularization.label_smoothing,
             autocast=partial(autocast, self.precision),
         )
+
+    def take_step(self, rows: NDArray[Any]) -> None:
+        """Do one optimizer step on these rows, at the rate of the run's position."""
+        rate = float(self.rates[self.position.step])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self.add_gradient(rows)
         if not math.isfinite(loss):
             raise SettingsError(
                 f"the loss is {loss} after {self.position.step} steps",

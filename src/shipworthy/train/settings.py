@@ -112,7 +112,7 @@ class TrainSettings(BaseModel):
     rows: Annotated[int, Field(ge=2)] | None = None
     """Train on about this many rows, whole units drawn by the seed; without it on all."""
 
-    learning_rate: float = Field(1e-4, gt=0, le=1)
+    learning_rate: float = Field(3e-4, gt=0, le=1)
     """Peak of the learning rate; in (0, 1]."""
 
     schedule: ScheduleSettings = ScheduleSettings()
