@@ -218,7 +218,7 @@ def test_a_unit_in_train_and_test_is_an_error(
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (PROJECT.replace("epochs: 4", "epochs: four"), ["shipworthy.yaml:12", "train.epochs"]),
+        (PROJECT.replace("epochs: 4", "epochs: four"), ["shipworthy.yaml:11", "train.epochs"]),
         (PROJECT.replace("unit: author", "unit: autor"), ["autor", "author", "rows.csv"]),
         (PROJECT.replace("measure: size_mb", "measure: size_gb"), ["size_gb", "size_mb"]),
         (PROJECT.replace("compress:", "compres:"), ["compres", "compress"]),

@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from shipworthy.data.batches import buckets
-from shipworthy.train.parts import TOKEN_BUDGET, LabelledRows
+from shipworthy.model.text_classifier import TOKEN_BUDGET
+from shipworthy.train.parts import LabelledRows
 
 if TYPE_CHECKING:
     from torch import nn
