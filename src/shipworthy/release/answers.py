@@ -14,24 +14,28 @@ from shipworthy.model.predictions import Predictions
 if TYPE_CHECKING:
     import polars as pl
 
-    from shipworthy.model.capabilities import Classifier
-
 ANSWERS = "answers.parquet"
 
 
 def write_answers(
-    model: Classifier, rows: pl.DataFrame, classes: tuple[str, ...], out: Path
+    model_folder: Path, rows: pl.DataFrame, classes: tuple[str, ...], out: Path
 ) -> None:
     """Write the log-probability of each class for each row.
 
+    model_folder: of a candidate, whatever its runtime.
     Raises ModelError where the model has other classes than the data.
     """
     import polars as pl
 
+    from shipworthy.core.progress import progress
+    from shipworthy.model.runtimes import load_classifier
+
+    model = load_classifier(model_folder)
     if tuple(model.classes) != classes:
         told = ", ".join(model.classes)
         raise ModelError(f"the model answers {told}, the data have {', '.join(classes)}")
-    answers = model.log_probabilities(rows)
+    with progress("measure", total=rows.height, unit="texts") as step:
+        answers = model.log_probabilities(rows, step)
     columns = {f"log_probability_{k}": answers[:, k] for k in range(len(classes))}
     pl.DataFrame(columns).write_parquet(out / ANSWERS)
 

@@ -162,16 +162,14 @@ class Workshop:
         project = self.project
 
         def make(folder: Path) -> None:
-            from shipworthy.model.runtimes import load_classifier
-
-            write_answers(load_classifier(made.folder), part(data, split), classes(data), folder)
+            write_answers(made.folder, part(data, split), classes(data), folder)
 
         stage = self.run(
             f"{split} {made.candidate.name}",
             make,
             inputs={"rows": data.key, "model": made.candidate.artefact_digest},
             settings={"split": split},
-            module="shipworthy.model.runtimes",
+            module="shipworthy.release.answers",
             seed=project.seed,
         )
         return read_answers(

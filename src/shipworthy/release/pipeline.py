@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shipworthy.core.device import native_bf16
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.ledger import Ledger
@@ -92,7 +93,8 @@ def run_project(
                   seed=project.seed)  # fmt: skip
     if only == "train":
         return stopped()
-    everyone = [parent, *_candidates(shop, parent)]
+    candidates, skipped = _candidates(shop, parent)
+    everyone = [parent, *candidates]
     if only == "candidates":
         return stopped()
     answers = [shop.answers(data, one, "validation") for one in everyone]
@@ -103,23 +105,29 @@ def run_project(
         return stopped()
     on_validation = _subjects(everyone, answers, records)
     nominated = _nominate(project, policy, on_validation)
+    notes = _notes(project, everyone, skipped)
     if rehearse:
-        found = _decide(shop, data, policy, on_validation, nominated, None, started)
+        found = _decide(shop, data, policy, on_validation, nominated, None, notes, started)
         return _finish(shop, found, everyone, None, text, started)
     answers = [shop.answers(data, one, "test") for one in everyone]
     on_test = _subjects(everyone, answers, records)
     if only == "test":
         return stopped()
     ledger = Ledger(root / CACHE / LEDGER)
-    found = _decide(shop, data, policy, on_test, nominated, ledger, started)
+    found = _decide(shop, data, policy, on_test, nominated, ledger, notes, started)
     return _finish(shop, found, everyone, ledger, text, started)
 
 
-def _candidates(shop: Workshop, parent: Made) -> list[Made]:
+def _candidates(shop: Workshop, parent: Made) -> tuple[list[Made], list[str]]:
+    """Make candidates until the budget is spent; return them, and the recipes that are left."""
     from shipworthy.compress.recipes import expand
 
-    found = []
-    for recipe in expand(shop.project.compress):
+    found: list[Made] = []
+    recipes = expand(shop.project.compress)
+    for place, recipe in enumerate(recipes):
+        # What is cached counts as what it took, so that a second run makes the same candidates.
+        if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
+            return found, [r.name for r in recipes[place:]]
         stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
         found.append(
             made(
@@ -131,7 +139,7 @@ def _candidates(shop: Workshop, parent: Made) -> list[Made]:
                 seed=shop.project.seed,
             )
         )
-    return found
+    return found, []
 
 
 def _subjects(
@@ -185,6 +193,7 @@ def _decide(
     subjects: Sequence[Subject],
     nominated: tuple[str, ...],
     ledger: Ledger | None,
+    notes: Sequence[Phrase],
     started: float,
 ) -> tuple[str, Stage]:
     """Open the test rows (or rehearse) and reach the verdict; return the run's id and the stage."""
@@ -231,7 +240,7 @@ def _decide(
             question,
             ruler,
             candidates,
-            notes=tuple(_notes(project)),
+            notes=tuple(notes),
             evidence=tuple(_evidence(shop, data)),
             seconds=time.monotonic() - started,
             cached_stages=len(shop.stages) - len(made_now),
@@ -288,11 +297,16 @@ def _put_together(
     link_into(verdict.folder, folder)
 
 
-def _notes(project: Project) -> list[Phrase]:
+def _notes(project: Project, everyone: Sequence[Made], skipped: Sequence[str]) -> list[Phrase]:
     """What a reader must know about this run that no number says."""
     from shipworthy.data.builtin import PREFIX, describe
 
     notes = [Phrase("run.note.one_training")]
+    if skipped:
+        told = {"names": ", ".join(skipped), "minutes": project.compress.budget_minutes}
+        notes.append(Phrase("run.note.budget", told))
+    if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in everyone):
+        notes.append(Phrase("run.note.bf16"))
     if project.speed.form == "short":
         told = {"processes": project.speed.processes, "requests": project.speed.requests}
         notes.append(Phrase("run.note.short_form", told))
