@@ -19,12 +19,13 @@ ALPHA = 0.025
 
 
 def loop_deff(x, units):
-    """Design effect of a mean from its definition, with the one event that is added."""
+    """Design effect of a mean from its definition, with the two events that are added."""
     n, names = len(x), sorted(set(units))
     sums = [sum(x[i] - x.mean() for i in range(n) if units[i] == u) for u in names]
     clustered = len(names) / (len(names) - 1) * sum(s * s for s in sums)
     independent = n / (n - 1) * sum((v - x.mean()) ** 2 for v in x)
-    return (max(clustered, independent) + n / len(names)) / (independent + 1)
+    size = sum(int((np.asarray(units) == u).sum()) ** 2 for u in names) / n
+    return (max(clustered, independent) + 2 * (1 + 0.2 * (size - 1))) / (independent + 2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -59,14 +60,15 @@ def test_rows_that_are_units_have_no_design_effect():
     assert made.units.tolist() == made.trials.tolist()
 
 
-def test_a_unit_counts_as_one_row_where_nothing_varies():
+def test_rows_of_a_unit_are_taken_as_alike_where_nothing_varies():
     # 200 rows of 20 sources, no event: how alike the rows of a source are was not seen.
     rows = runs(np.zeros(200), 1, units=np.arange(200) // 10)
     none, everyone = np.zeros(200, bool), np.ones(200, bool)
-    assert rate(rows, everyone, none).deff.tolist() == [10.0]
-    assert paired_change(rows, everyone, everyone, everyone, False).deff.tolist() == [10.0]
+    assert rate(rows, everyone, none).deff.tolist() == pytest.approx([2.8])
+    still = paired_change(rows, everyone, everyone, everyone, False)
+    assert still.deff.tolist() == pytest.approx([2.8])
     one = rate(rows, everyone, np.arange(200) == 0)
-    assert 5 < one.deff[0] < 6
+    assert 2 < one.deff[0] < 2.5
 
 
 def test_one_unit_and_no_rows_give_finite_counts():

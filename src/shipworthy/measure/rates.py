@@ -28,6 +28,13 @@ _SKEWED = 0.74
 _ROUNDING = 1e-9
 
 
+SUPPOSED_EVENTS = 2.0
+"""Events that are added to those seen before a design effect is taken from them."""
+
+SUPPOSED_ALIKE = 0.2
+"""Intra-class correlation of the events that are added."""
+
+
 def rate(rows: Partition, counted: BoolArray, success: BoolArray) -> Rate:
     """Share of successes among the counted rows of each slice; both arrays have shape (n,)."""
     trials = rows.sums(counted)
@@ -180,10 +187,10 @@ def _deff(
     n: FloatArray,
     units: FloatArray,
 ) -> FloatArray:
-    """Clustered over independent variance, as if one more event had filled a unit.
+    """Clustered over independent variance, as if two more events had been seen.
 
-    Where few events were seen they cannot show how alike the rows of a unit are. With none at all a
-    unit counts as one row.
+    Few events cannot show how alike the rows of a unit are: the two that are added are as alike as
+    `SUPPOSED_ALIKE`. Without them few and clustered flips pass a margin wrongly in up to 12 %.
     """
     if rows.unit_codes is None:
         return np.ones(rows.m)
@@ -192,8 +199,11 @@ def _deff(
     clustered = rows.variance(centred, units)
     scale = np.divide(n, n - 1, out=np.full(rows.m, np.nan), where=n > 1)
     independent = np.nan_to_num(rows.sums(centred**2) * scale)
-    size = np.divide(n, units, out=np.ones(rows.m), where=units > 0)
-    return np.asarray((np.fmax(clustered, independent) + size) / (independent + 1.0))
+    held, owners = rows.unit_sums(counted)
+    size = _over(np.asarray(np.bincount(owners, held**2, rows.m), np.float64), n)
+    supposed = 1.0 + (np.fmax(np.nan_to_num(size), 1.0) - 1.0) * SUPPOSED_ALIKE
+    seen = np.fmax(clustered, independent)
+    return np.asarray((seen + SUPPOSED_EVENTS * supposed) / (independent + SUPPOSED_EVENTS))
 
 
 def _over(x: FloatArray, n: FloatArray) -> FloatArray:

@@ -82,13 +82,20 @@ class Predictions:
         """
         import polars as pl
 
-        from shipworthy.core.digest import digest_frame
-
         assert self.labels is not None
         names = pl.Series("label", np.array(self.classes, dtype=object)[self.labels], pl.String)
-        if self.ids is None:
-            return digest_frame(names.to_frame())
-        return digest_frame(pl.DataFrame({"id": self.ids, "label": names}).sort("id"))
+        return rows_digest(names, self.ids)
+
+
+def rows_digest(labels: pl.Series, ids: pl.Series | None) -> str:
+    """Return the digest of a set of labelled rows; see `Predictions.data_digest`."""
+    import polars as pl
+
+    from shipworthy.core.digest import digest_frame
+
+    if ids is None:
+        return digest_frame(labels.alias("label").to_frame())
+    return digest_frame(pl.DataFrame({"id": ids, "label": labels}).sort("id"))
 
 
 def load_predictions(

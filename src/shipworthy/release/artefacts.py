@@ -16,18 +16,17 @@ from shipworthy.core.device import device_flags
 from shipworthy.core.digest import digest_file, digest_folder, digest_json
 from shipworthy.core.records import Candidate
 from shipworthy.core.stages import Stage, StageCache, key_of
-from shipworthy.release.answers import read_answers, write_answers
 
 if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.compress.recipes import Recipe
-    from shipworthy.measure.speed_records import SpeedRecords
     from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
 
 ROWS = "rows.parquet"
 CLASSES = "classes.json"
+TEST = "test.json"
 MODEL = "model"
 HISTORY = "history.parquet"
 SPEED = "speed.parquet"
@@ -99,6 +98,33 @@ class Workshop:
             seed=seed,
         )
 
+    def test_rows(self, data: Stage) -> tuple[str, tuple[str, ...]]:
+        """Return digest and sketch of the test rows: what a look at them is counted by."""
+        settings = self.project.data
+
+        def make(folder: Path) -> None:
+            import polars as pl
+
+            from shipworthy.core.openings import row_hashes, rows_sketch
+            from shipworthy.model.predictions import rows_digest
+
+            rows = part(data, "test")
+            ids = rows[settings.id].cast(pl.String) if settings.id else None
+            labels = rows[settings.label].cast(pl.String)
+            sketch = rows_sketch(row_hashes(rows[settings.text].to_list()))
+            told = {"digest": rows_digest(labels, ids), "sketch": sketch}
+            (folder / TEST).write_text(json.dumps(told), encoding="utf-8")
+
+        stage = self.run(
+            "test rows",
+            make,
+            inputs={"rows": data.key},
+            settings={"id": settings.id, "label": settings.label, "text": settings.text},
+            module="shipworthy.model.predictions",
+        )
+        told = json.loads((stage.folder / TEST).read_text(encoding="utf-8"))
+        return told["digest"], tuple(told["sketch"])
+
     # -- models ----------------------------------------------------------------------------------
 
     def train(self, data: Stage) -> Stage:
@@ -157,37 +183,42 @@ class Workshop:
 
     # -- what they answer ------------------------------------------------------------------------
 
-    def answers(self, data: Stage, made: Made, split: str) -> Predictions:
+    def answers(self, data: Stage, made: Made, split: str) -> Stage:
         """Ask one model about the rows of a split."""
-        project = self.project
 
         def make(folder: Path) -> None:
+            from shipworthy.release.answers import write_answers
+
             write_answers(made.folder, part(data, split), classes(data), folder)
 
-        stage = self.run(
+        return self.run(
             f"{split} {made.candidate.name}",
             make,
             inputs={"rows": data.key, "model": made.candidate.artefact_digest},
             settings={"split": split},
             module="shipworthy.release.answers",
-            seed=project.seed,
+            seed=self.project.seed,
         )
+
+    def predictions(self, data: Stage, made: Made, split: str, answered: Stage) -> Predictions:
+        """Read back what a model answered on the rows of a split."""
+        from shipworthy.release.answers import read_answers
+
+        settings = self.project.data
         return read_answers(
-            stage.folder,
+            answered.folder,
             part(data, split),
             name=made.candidate.name,
             classes=classes(data),
-            label=project.data.label,
-            id=project.data.id,
-            groups=project.data.groups,
-            unit=project.data.unit,
+            label=settings.label,
+            id=settings.id,
+            groups=settings.groups,
+            unit=settings.unit,
             artefact_digest=made.candidate.artefact_digest,
         )
 
-    def speed(self, data: Stage, all_made: Sequence[Made]) -> SpeedRecords:
+    def speed(self, data: Stage, all_made: Sequence[Made]) -> Stage:
         """Time all models beside each other; validation texts, so that no test row is touched."""
-        from shipworthy.measure.speed_records import SpeedRecords
-
         project = self.project
         digests = {m.candidate.name: m.candidate.artefact_digest for m in all_made}
         key: dict[str, Any] = dict(
@@ -212,7 +243,7 @@ class Workshop:
             )
             records.save(folder / SPEED)
 
-        return SpeedRecords.load(self.run("speed", make, **key).folder / SPEED)
+        return self.run("speed", make, **key)
 
 
 @dataclass(frozen=True)

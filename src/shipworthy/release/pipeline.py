@@ -10,35 +10,25 @@ are opened; all candidates are then measured on test, but only the nominated can
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from shipworthy.core.device import native_bf16
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.ledger import Ledger
-from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
-from shipworthy.core.records import Measurement, RelativeTo, to_frame
+from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage, link_into
-from shipworthy.measure.estimates import Estimate, Fact
-from shipworthy.measure.speed_means import speed_estimates
-from shipworthy.release.artefacts import PARENT, Made, Workshop, classes, made, part
-from shipworthy.release.judgement import Judgement, Phrase
-from shipworthy.release.nomination import nominate
+from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
-from shipworthy.release.record import REPORT, read_record, write_record
-from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.verdicts import Question, objective_values, reach_verdict
+from shipworthy.release.record import REPORT, read_record
 
 if TYPE_CHECKING:
-    from shipworthy.measure.speed_records import SpeedRecords
-    from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
@@ -47,6 +37,7 @@ STAGES = ("data", "train", "candidates", "validation", "speed", "test")
 CACHE = ".shipworthy"
 RUNS = "runs"
 LEDGER = "ledger.jsonl"
+NOMINATED = "nominated.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +49,24 @@ class Finished:
     report: Path | None
     stages: tuple[Stage, ...]
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """All that was made and asked, ready to be measured.
+
+    everyone: the parent first. skipped: recipes that the budget did not reach.
+    answers: the stage of each one's answers by split.
+    """
+
+    shop: Workshop
+    policy: Policy
+    data: Stage
+    everyone: tuple[Made, ...]
+    skipped: tuple[str, ...]
+    speed: Stage
+    answers: dict[str, tuple[Stage, ...]]
+    started: float
 
 
 def run_project(
@@ -94,31 +103,33 @@ def run_project(
     if only == "train":
         return stopped()
     candidates, skipped = _candidates(shop, parent)
-    everyone = [parent, *candidates]
+    everyone = (parent, *candidates)
     if only == "candidates":
         return stopped()
-    answers = [shop.answers(data, one, "validation") for one in everyone]
+    answers = {"validation": tuple(shop.answers(data, one, "validation") for one in everyone)}
     if only == "validation":
         return stopped()
-    records = shop.speed(data, everyone)
+    speed = shop.speed(data, everyone)
     if only == "speed":
         return stopped()
-    on_validation = _subjects(everyone, answers, records)
-    nominated = _nominate(project, policy, on_validation)
-    notes = _notes(project, everyone, skipped)
-    if rehearse:
-        found = _decide(shop, data, policy, on_validation, nominated, None, notes, started)
-        return _finish(shop, found, everyone, None, text, started)
-    answers = [shop.answers(data, one, "test") for one in everyone]
-    on_test = _subjects(everyone, answers, records)
-    if only == "test":
-        return stopped()
-    ledger = Ledger(root / CACHE / LEDGER)
-    found = _decide(shop, data, policy, on_test, nominated, ledger, notes, started)
-    return _finish(shop, found, everyone, ledger, text, started)
+    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started)
+    nominated = _nominated(bench)
+    if not rehearse:
+        answers["test"] = tuple(shop.answers(data, one, "test") for one in everyone)
+        if only == "test":
+            return stopped()
+    ledger = None if rehearse else Ledger(root / CACHE / LEDGER)
+    run_id, verdict = _verdict(bench, nominated, ledger)
+    folder = root / RUNS / run_id
+    _put_together(folder, verdict, everyone, ledger, text)
+    seconds = time.monotonic() - started
+    judgement = replace(
+        read_record(folder), seconds=seconds, cached_stages=sum(s.cached for s in shop.stages)
+    )
+    return Finished(judgement, folder, folder / REPORT, tuple(shop.stages), seconds)
 
 
-def _candidates(shop: Workshop, parent: Made) -> tuple[list[Made], list[str]]:
+def _candidates(shop: Workshop, parent: Made) -> tuple[tuple[Made, ...], tuple[str, ...]]:
     """Make candidates until the budget is spent; return them, and the recipes that are left."""
     from shipworthy.compress.recipes import expand
 
@@ -127,7 +138,7 @@ def _candidates(shop: Workshop, parent: Made) -> tuple[list[Made], list[str]]:
     for place, recipe in enumerate(recipes):
         # What is cached counts as what it took, so that a second run makes the same candidates.
         if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
-            return found, [r.name for r in recipes[place:]]
+            return tuple(found), tuple(r.name for r in recipes[place:])
         stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
         found.append(
             made(
@@ -139,145 +150,85 @@ def _candidates(shop: Workshop, parent: Made) -> tuple[list[Made], list[str]]:
                 seed=shop.project.seed,
             )
         )
-    return found, []
+    return tuple(found), ()
 
 
-def _subjects(
-    everyone: Sequence[Made], answers: Sequence[Predictions], records: SpeedRecords
-) -> list[Subject]:
-    return [
-        Subject(one.candidate, answered, _numbers(one, everyone[0], records))
-        for one, answered in zip(everyone, answers, strict=True)
-    ]
+def _nominated(bench: Bench) -> tuple[str, ...]:
+    """Choose on validation which candidates may ship; return their ids, best first."""
 
+    def make(folder: Path) -> None:
+        from shipworthy.release.conclusion import choose
 
-def _numbers(
-    one: Made, parent: Made, records: SpeedRecords
-) -> Mapping[tuple[str, RelativeTo], Estimate]:
-    from shipworthy.model.checkpoint import size_bytes
+        (folder / NOMINATED).write_text(json.dumps(choose(bench)), encoding="utf-8")
 
-    size = Fact(np.array([size_bytes(one.folder) / 1e6]))
-    speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
-    return {("size_mb", "none"): size, **speeds}
-
-
-def _ruler(
-    project: Project, parent: Subject, policy: Policy, *, split: str, run: str = ""
-) -> Ruler:
-    return Ruler(
-        parent,
-        groups=project.data.groups,
-        unit=project.data.unit,
-        intersections=project.data.intersections,
-        confidence=policy.confidence,
-        split=split,
-        run=run,
+    stage = bench.shop.run(
+        "nomination",
+        make,
+        inputs=_inputs(bench, "validation"),
+        settings=_asked(bench),
+        module="shipworthy.release.conclusion",
     )
+    return tuple(json.loads((stage.folder / NOMINATED).read_text(encoding="utf-8")))
 
 
-def _nominate(project: Project, policy: Policy, subjects: Sequence[Subject]) -> tuple[str, ...]:
-    ruler = _ruler(project, subjects[0], policy, split="validation")
-    candidates = subjects[1:]
-    table: list[Measurement] = []
-    for subject in candidates:
-        table += ruler.point_estimates(subject)
-    objective = objective_values(project.objective, to_frame(table, Measurement), candidates)
-    evidence = {s.candidate.id: ruler.evidence(s, policy.limits) for s in candidates}
-    return nominate(evidence, policy, objective=objective)
+def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) -> tuple[str, Stage]:
+    """Open the test rows (without a ledger: rehearse) and decide; return the run's id and stage."""
+    from shipworthy.core.locale import language
 
-
-def _decide(
-    shop: Workshop,
-    data: Stage,
-    policy: Policy,
-    subjects: Sequence[Subject],
-    nominated: tuple[str, ...],
-    ledger: Ledger | None,
-    notes: Sequence[Phrase],
-    started: float,
-) -> tuple[str, Stage]:
-    """Open the test rows (or rehearse) and reach the verdict; return the run's id and the stage."""
-    project, rehearsal = shop.project, ledger is None
-    split = "validation" if rehearsal else "test"
-    parent, candidates = subjects[0], subjects[1:]
+    candidates = {m.candidate.id: m.candidate.artefact_digest for m in bench.everyone[1:]}
     opening = OpeningState(family=len(nominated))
     if ledger is not None:
-        rows = part(data, split)
+        digest, sketch = bench.shop.test_rows(bench.data)
         opening = open_test(
             ledger,
-            test_digest=parent.predictions.data_digest,
-            rows_sketch=rows_sketch(row_hashes(rows[project.data.text].to_list())),
-            candidates={s.candidate.id: s.candidate.artefact_digest for s in candidates},
-            policy_digest=policy_digest(policy),
+            test_digest=digest,
+            rows_sketch=sketch,
+            candidates=candidates,
+            policy_digest=policy_digest(bench.policy),
             nominated=nominated,
         )
-    decided = {
-        "answers": [s.candidate.id for s in subjects],
+    split = "validation" if ledger is None else "test"
+    settings = {
+        **_asked(bench),
+        "candidates": candidates,
         "nominated": list(nominated),
         "split": split,
         "opening": [opening.number, opening.worn_out, list(opening.after_sight), opening.family],
-        "policy": policy_digest(policy),
-        "limits": [[li.owner, li.expires_days] for li in policy.limits],
-        "objective": project.objective,
-        "name": project.name,
+        "owners": [[li.owner, li.expires_days] for li in bench.policy.limits],
+        "name": bench.shop.project.name,
     }
-    run_id = digest_json(decided)[:8]
-    question = Question(
-        run=run_id,
-        name=project.name,
-        kind="rehearsal" if rehearsal else "run",
-        policy=policy,
-        nominated=nominated,
-        objective=project.objective,
-        opening=opening,
-        task=project.task,
-    )
-    made_now = [s for s in shop.stages if not s.cached]
+    run_id = digest_json(settings)[:8]
 
     def make(folder: Path) -> None:
-        ruler = _ruler(project, parent, policy, split=split, run=run_id)
-        found = reach_verdict(
-            question,
-            ruler,
-            candidates,
-            notes=tuple(notes),
-            evidence=tuple(_evidence(shop, data)),
-            seconds=time.monotonic() - started,
-            cached_stages=len(shop.stages) - len(made_now),
-        )
-        write_record(found, folder)
+        from shipworthy.release.conclusion import conclude
 
-    from shipworthy.core.locale import language
+        conclude(bench, folder, run=run_id, split=split, nominated=nominated, opening=opening)
 
-    verdict = shop.run(
+    stage = bench.shop.run(
         "verdict",
         make,
-        inputs={"stages": digest_json([s.key for s in shop.stages])},
-        settings={**decided, "language": language()},
-        module="shipworthy.release.pipeline",
-        seed=project.seed,
+        inputs=_inputs(bench, split),
+        settings={**settings, "language": language()},
+        module="shipworthy.release.conclusion",
     )
-    return run_id, verdict
+    return run_id, stage
 
 
-def _finish(
-    shop: Workshop,
-    found: tuple[str, Stage],
-    everyone: Sequence[Made],
-    ledger: Ledger | None,
-    text: str,
-    started: float,
-) -> Finished:
-    run_id, verdict = found
-    folder = shop.root.parent / RUNS / run_id
-    _put_together(folder, verdict, everyone, ledger, text)
-    judgement = replace(
-        read_record(folder),
-        seconds=time.monotonic() - started,
-        cached_stages=sum(s.cached for s in shop.stages),
-    )
-    seconds = time.monotonic() - started
-    return Finished(judgement, folder, folder / REPORT, tuple(shop.stages), seconds)
+def _inputs(bench: Bench, split: str) -> dict[str, str]:
+    answers = {f"answers {k}": stage.key for k, stage in enumerate(bench.answers[split])}
+    return {"rows": bench.data.key, "speed": bench.speed.key, **answers}
+
+
+def _asked(bench: Bench) -> dict[str, Any]:
+    """What nomination and verdict depend on besides answers and speed."""
+    project = bench.shop.project
+    return {
+        "policy": policy_digest(bench.policy),
+        "objective": project.objective,
+        "groups": list(project.data.groups),
+        "intersections": project.data.intersections,
+        "skipped": list(bench.skipped),
+    }
 
 
 def _put_together(
@@ -295,51 +246,6 @@ def _put_together(
     if ledger is not None:
         write_atomically(folder / LEDGER, ledger.path.read_bytes())
     link_into(verdict.folder, folder)
-
-
-def _notes(project: Project, everyone: Sequence[Made], skipped: Sequence[str]) -> list[Phrase]:
-    """What a reader must know about this run that no number says."""
-    from shipworthy.data.builtin import PREFIX, describe
-
-    notes = [Phrase("run.note.one_training")]
-    if skipped:
-        told = {"names": ", ".join(skipped), "minutes": project.compress.budget_minutes}
-        notes.append(Phrase("run.note.budget", told))
-    if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in everyone):
-        notes.append(Phrase("run.note.bf16"))
-    if project.speed.form == "short":
-        told = {"processes": project.speed.processes, "requests": project.speed.requests}
-        notes.append(Phrase("run.note.short_form", told))
-    if project.data.unit is None:
-        notes.append(Phrase("judge.note.independent"))
-    source = project.data.source
-    if source is not None and source.startswith(PREFIX):
-        notes.append(Phrase("run.note.builtin", {"limits": describe(source).limits}))
-    return notes
-
-
-def _evidence(shop: Workshop, data: Stage) -> list[tuple[str, str]]:
-    """Rows of the evidence block: where rows and weights come from."""
-    import polars as pl
-
-    from shipworthy.core.locale import number
-    from shipworthy.data.builtin import PREFIX, describe
-    from shipworthy.release.artefacts import ROWS, SPLIT_COLUMN
-
-    project, told = shop.project, []
-    counted = pl.read_parquet(data.folder / ROWS, columns=[SPLIT_COLUMN])[SPLIT_COLUMN]
-    sizes = dict(counted.value_counts().iter_rows())
-    order = ("train", "calibration", "validation", "test")
-    listed = ", ".join(f"{name} {number(sizes.get(name, 0))}" for name in order)
-    told.append(("run.evidence.rows", listed))
-    told.append(("run.evidence.classes", ", ".join(classes(data))))
-    for key, name in (
-        ("run.evidence.source", project.data.source),
-        ("run.evidence.model", project.model),
-    ):
-        if name is not None:
-            told.append((key, str(describe(name)) if name.startswith(PREFIX) else name))
-    return told
 
 
 def _plain(settings: Any) -> dict[str, Any]:

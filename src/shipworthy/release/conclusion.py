@@ -1,0 +1,156 @@
+"""The end of a run: answers and timings become a nomination, and a verdict with its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shipworthy.core.device import native_bf16
+from shipworthy.core.openings import OpeningState
+from shipworthy.core.records import Measurement, RelativeTo, to_frame
+from shipworthy.measure.estimates import Estimate, Fact
+from shipworthy.measure.speed_means import speed_estimates
+from shipworthy.measure.speed_records import SpeedRecords
+from shipworthy.release.artefacts import ROWS, SPEED, SPLIT_COLUMN, Made, classes
+from shipworthy.release.judgement import Phrase
+from shipworthy.release.nomination import nominate
+from shipworthy.release.record import write_record
+from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.verdicts import Question, objective_values, reach_verdict
+
+if TYPE_CHECKING:
+    from shipworthy.release.pipeline import Bench
+
+
+def choose(bench: Bench) -> tuple[str, ...]:
+    """Return the ids of the candidates that are nominated on the validation rows, best first."""
+    subjects = _subjects(bench, "validation")
+    ruler, candidates = _ruler(bench, subjects[0], "validation"), subjects[1:]
+    table: list[Measurement] = []
+    for subject in candidates:
+        table += ruler.point_estimates(subject)
+    objective = objective_values(
+        bench.shop.project.objective, to_frame(table, Measurement), candidates
+    )
+    evidence = {s.candidate.id: ruler.evidence(s, bench.policy.limits) for s in candidates}
+    return nominate(evidence, bench.policy, objective=objective)
+
+
+def conclude(
+    bench: Bench,
+    folder: Path,
+    *,
+    run: str,
+    split: str,
+    nominated: tuple[str, ...],
+    opening: OpeningState,
+) -> None:
+    """Decide on the answers of a split and write the record of the run into the folder."""
+    project, stages = bench.shop.project, bench.shop.stages
+    subjects = _subjects(bench, split)
+    question = Question(
+        run=run,
+        name=project.name,
+        kind="run" if split == "test" else "rehearsal",
+        policy=bench.policy,
+        nominated=nominated,
+        objective=project.objective,
+        opening=opening,
+        task=project.task,
+    )
+    found = reach_verdict(
+        question,
+        _ruler(bench, subjects[0], split, run=run),
+        subjects[1:],
+        notes=tuple(_notes(bench)),
+        evidence=tuple(_evidence(bench)),
+        seconds=time.monotonic() - bench.started,
+        cached_stages=sum(s.cached for s in stages),
+    )
+    write_record(found, folder)
+
+
+def _subjects(bench: Bench, split: str) -> list[Subject]:
+    records = SpeedRecords.load(bench.speed.folder / SPEED)
+    return [
+        Subject(
+            one.candidate,
+            bench.shop.predictions(bench.data, one, split, answered),
+            _numbers(one, bench.everyone[0], records),
+        )
+        for one, answered in zip(bench.everyone, bench.answers[split], strict=True)
+    ]
+
+
+def _numbers(
+    one: Made, parent: Made, records: SpeedRecords
+) -> Mapping[tuple[str, RelativeTo], Estimate]:
+    from shipworthy.model.checkpoint import size_bytes
+
+    size = Fact(np.array([size_bytes(one.folder) / 1e6]))
+    speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
+    return {("size_mb", "none"): size, **speeds}
+
+
+def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler:
+    settings = bench.shop.project.data
+    return Ruler(
+        parent,
+        groups=settings.groups,
+        unit=settings.unit,
+        intersections=settings.intersections,
+        confidence=bench.policy.confidence,
+        split=split,
+        run=run,
+    )
+
+
+def _notes(bench: Bench) -> list[Phrase]:
+    """What a reader must know about this run that no number says."""
+    from shipworthy.data.builtin import PREFIX, describe
+
+    project, notes = bench.shop.project, [Phrase("run.note.one_training")]
+    if bench.skipped:
+        told = {
+            "names": ", ".join(bench.skipped),
+            "minutes": f"{project.compress.budget_minutes:g}",
+        }
+        notes.append(Phrase("run.note.budget", told))
+    if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
+        notes.append(Phrase("run.note.bf16"))
+    if project.speed.form == "short":
+        counts = {"processes": project.speed.processes, "requests": project.speed.requests}
+        notes.append(Phrase("run.note.short_form", counts))
+    if project.data.unit is None:
+        notes.append(Phrase("judge.note.independent"))
+    source = project.data.source
+    if source is not None and source.startswith(PREFIX):
+        notes.append(Phrase("run.note.builtin", {"limits": describe(source).limits}))
+    return notes
+
+
+def _evidence(bench: Bench) -> list[tuple[str, str]]:
+    """Rows of the evidence block: where rows and weights come from."""
+    import polars as pl
+
+    from shipworthy.core.locale import number
+    from shipworthy.data.builtin import PREFIX, describe
+
+    project = bench.shop.project
+    counted = pl.read_parquet(bench.data.folder / ROWS, columns=[SPLIT_COLUMN])[SPLIT_COLUMN]
+    sizes = dict(counted.value_counts().iter_rows())
+    order = ("train", "calibration", "validation", "test")
+    listed = ", ".join(f"{name} {number(sizes.get(name, 0))}" for name in order)
+    told = [("run.evidence.rows", listed)]
+    if project.train.rows is not None and project.train.rows < sizes.get("train", 0):
+        told.append(("run.evidence.trained", number(project.train.rows)))
+    told.append(("run.evidence.classes", ", ".join(classes(bench.data))))
+    origins = {"run.evidence.source": project.data.source, "run.evidence.model": project.model}
+    for key, name in origins.items():
+        if name is not None:
+            told.append((key, str(describe(name)) if name.startswith(PREFIX) else name))
+    return told
