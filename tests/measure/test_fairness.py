@@ -17,7 +17,7 @@ from shipworthy.measure.slices import partition
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import answers, drawn
+from drawn_answers import answers, drawn
 
 ALPHA = 0.025
 

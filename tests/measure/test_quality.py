@@ -30,7 +30,7 @@ from shipworthy.measure.slices import partition
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import answers, drawn, rows_of, runs
+from drawn_answers import answers, drawn, rows_of, runs
 
 ALPHA = 0.025
 QUALITY = [name for name, kind in MEASURES.items() if kind.kind == "quality"]

@@ -17,7 +17,7 @@ from shipworthy.measure.rates import ratio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import answers, runs
+from drawn_answers import answers, runs
 
 ALPHA = 0.025
 

@@ -13,7 +13,7 @@ from shipworthy.measure.slices import partition
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import drawn, runs
+from drawn_answers import drawn, runs
 
 ALPHA = 0.025
 

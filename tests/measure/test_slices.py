@@ -16,7 +16,7 @@ from shipworthy.measure.slices import compacted, crossings, hashed, partition, u
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import drawn, runs
+from drawn_answers import drawn, runs
 
 values = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=40)
 

@@ -16,7 +16,7 @@ from shipworthy.measure.slices import partition
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers import drawn
+from drawn_answers import drawn
 
 QUALITY = [name for name, kind in MEASURES.items() if kind.kind == "quality"]
 

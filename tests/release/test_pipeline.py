@@ -149,7 +149,7 @@ def test_nomination_is_in_the_ledger_before_the_test_rows_are_opened(
 def test_another_policy_decides_anew_and_is_another_look(folder: Path, finished: Finished) -> None:
     stricter = PROJECT.replace("size_mb, at_most: 1", "size_mb, at_most: 0.001")
     held = run(folder, stricter)
-    assert [s.name for s in held.stages if not s.cached] == ["verdict"]
+    assert [s.name for s in held.stages if not s.cached] == ["nomination", "verdict"]
     assert held.judgement is not None
     assert held.judgement.answer is Answer.HOLD
     assert held.judgement.nominated == ()

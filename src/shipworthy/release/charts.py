@@ -238,8 +238,10 @@ def gauge_axis(
     side = 1.0 if at_least else -1.0
     room = side * (parent - limit)
     distance = side * (drawn.value - limit)
-    if not room > 0:
-        room = abs(distance) if distance else max(abs(limit), 1.0)
+    # Below this two numbers are one on any screen, and a scale of their distance would overflow.
+    least = 1e-9 * max(abs(limit), abs(drawn.value), 1e-9)
+    if not room > least:
+        room = abs(distance) if abs(distance) > least else max(abs(limit), 1.0)
     per_unit = (parent_at - limit_at) / room
     per_unit = min(per_unit, _fit(distance, limit_at))
     for end in (drawn.low, drawn.high):
