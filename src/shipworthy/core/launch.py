@@ -172,6 +172,8 @@ def answer(handlers: Mapping[str, Callable[..., Any]]) -> NoReturn:
     # Libraries print to fd 1 as they like; answers go out on a copy that only we hold.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # By the line: what a library said last must not lie in a buffer when the process breaks.
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="replace")
     for line in _requests():
         request = json.loads(line)
         try:
