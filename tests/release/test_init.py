@@ -19,7 +19,7 @@ from shipworthy.measure.power import paired_rows_needed, zero_event_rows
 from shipworthy.release.init import GROUP_MARGIN, MARGIN, write_project
 from shipworthy.release.policy import load_policy
 
-MEASURES = {"accuracy", "latency_p95_ms"}
+MEASURES = {"accuracy", "latency_p95_ms", "size_mb"}
 
 
 def reviews(rows: int = 600, rare: int = 30, **columns: Any) -> pl.DataFrame:
@@ -50,11 +50,11 @@ def test_the_file_loads_and_means_what_it_says(tmp_path: Path) -> None:
     assert data.shares.model_dump() == {"test": 0.4, "validation": 0.15, "calibration": 0.1}
 
     policy = load_policy(started.path, measures=MEASURES)
-    floor, overall, group, latency = policy.limits
+    floor, overall, group, latency, size = policy.limits
     assert (floor.measure, floor.bound, floor.tier) == ("accuracy", 0.80, "critical")
     assert (overall.relative_to, overall.bound) == ("parent", -MARGIN)
     assert (group.slices, group.bound) == ({"each": "region"}, -GROUP_MARGIN)
-    assert latency.side == "at_most"
+    assert latency.side == size.side == "at_most"
     assert all(limit.owner for limit in policy.limits)
 
 
@@ -172,3 +172,16 @@ def test_any_name_survives(tmp_path: Path, column: str, value: str) -> None:
     assert load_settings(DataSettings, document, ("data",)).groups == (column,)
     limits = load_policy(started.path, measures=MEASURES).limits
     assert limits[2].slices == {"each": column}
+
+
+def test_the_policy_that_is_written_holds_every_planted_model(tmp_path: Path) -> None:
+    from shipworthy.release.policy import load_policy
+    from shipworthy.release.selftest import run_selftest
+
+    write_rows = tmp_path / "rows.csv"
+    lines = [
+        f"{k},the text number {k} of many,{'ab'[k % 2]},{'xy'[k % 3 == 0]}" for k in range(900)
+    ]
+    write_rows.write_text("id,text,label,region\n" + "\n".join(lines) + "\n")
+    started = write_project(write_rows, tmp_path / "shipworthy.yaml")
+    assert run_selftest(load_policy(started.path)).passed

@@ -179,6 +179,8 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
         yield _limit("accuracy", f"{each}relative_to: parent, at_least: {-GROUP_MARGIN}")
     yield from _comment("init.latency", indent=2)
     yield _limit("latency_p95_ms", "at_most: 50")
+    yield from _comment("init.size", indent=2)
+    yield _limit("size_mb", "at_most: 500")
 
 
 def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
