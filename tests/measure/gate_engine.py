@@ -12,6 +12,7 @@ from gate_builders import ALPHA, change, rate
 
 from shipworthy.measure import decide, estimates
 from shipworthy.measure.one_sided import one_sided
+from shipworthy.measure.rates import design_effect
 
 Counts = estimates.PairedChange | estimates.Rate
 
@@ -97,11 +98,10 @@ def clustered_shares(rng, runs: int, units: int, size: int, icc: float, p: float
 
 
 def _design_effect(sums: np.ndarray, size: int, total: np.ndarray, square: np.ndarray):
-    """Variance of the mean from unit sums over that of independent rows; shape (runs, 1)."""
+    """Design effect of the product from the two variances, made of sums; shape (runs, 1)."""
     units = sums.shape[1]
     n = units * size
     mean = total / n
     between = units / (units - 1) * ((sums - size * mean[:, None]) ** 2).sum(axis=1)
     within = n / (n - 1) * (square - n * mean**2)
-    ratio = np.divide(between, within, out=np.ones(len(mean)), where=within > 0)
-    return np.maximum(ratio, 1.0)[:, None]
+    return design_effect(between, within, size)[:, None]

@@ -201,7 +201,17 @@ def _deff(
     independent = np.nan_to_num(rows.sums(centred**2) * scale)
     held, owners = rows.unit_sums(counted)
     size = _over(np.asarray(np.bincount(owners, held**2, rows.m), np.float64), n)
-    supposed = 1.0 + (np.fmax(np.nan_to_num(size), 1.0) - 1.0) * SUPPOSED_ALIKE
+    return design_effect(clustered, independent, np.nan_to_num(size))
+
+
+def design_effect(
+    clustered: FloatArray, independent: FloatArray, unit_size: FloatArray | float
+) -> FloatArray:
+    """Design effect from the variances of a sum with and without regard to units; at least 1.
+
+    unit_size: rows of the unit that a row lies in, on average over rows.
+    """
+    supposed = 1.0 + (np.fmax(unit_size, 1.0) - 1.0) * SUPPOSED_ALIKE
     seen = np.fmax(clustered, independent)
     return np.asarray((seen + SUPPOSED_EVENTS * supposed) / (independent + SUPPOSED_EVENTS))
 
