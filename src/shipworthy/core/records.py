@@ -30,6 +30,10 @@ LEVERS = (
 )  # fmt: skip
 
 
+SMALL = ("too_few_rows", "unit_count", "too_few_of_class", "no_data")
+"""Reasons that make a slice "not covered" where small slices are reported instead of blocking."""
+
+
 class Outcome(StrEnum):
     """What one limit says about one slice."""
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from shipworthy.core.records import Answer, Decision, Limit, Outcome, Slice, Verdict
+from shipworthy.core.openings import MOST_OPENINGS
+from shipworthy.core.records import SMALL, Answer, Decision, Limit, Outcome, Slice, Verdict
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.needed import rows_needed
 from shipworthy.measure.one_sided import OneSided, one_sided
@@ -35,12 +36,6 @@ __all__ = [
 ]  # fmt: skip
 
 SmallSlices: TypeAlias = Literal["default", "undecided", "report"]
-
-MOST_OPENINGS = 5
-"""Openings of one test set after which it is worn out."""
-
-SMALL = ("too_few_rows", "unit_count", "too_few_of_class", "no_data")
-"""Reasons that make a slice "not covered" where small slices are reported instead of blocking."""
 
 
 @dataclass(frozen=True)

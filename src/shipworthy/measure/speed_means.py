@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from shipworthy.core.records import RelativeTo
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Mean, Unmeasured
 from shipworthy.measure.settings import LEAST_PROCESSES
 
@@ -26,13 +27,7 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = NDArray[np.float64]
 
 SPEED_MEASURES: dict[str, tuple[str, str]] = {
-    "latency_p50_ms": ("ms", "low"),
-    "latency_p95_ms": ("ms", "low"),
-    "latency_p50_ids_ms": ("ms", "low"),
-    "latency_p95_ids_ms": ("ms", "low"),
-    "throughput_rows_per_s": ("rows_per_s", "high"),
-    "throughput_ids_rows_per_s": ("rows_per_s", "high"),
-    "peak_memory_mb": ("mb", "low"),
+    name: (kind.unit, kind.better) for name, kind in MEASURES.items() if kind.kind == "speed"
 }
 """Name -> unit and which side is better. With `ids` the texts are token ids already.
 

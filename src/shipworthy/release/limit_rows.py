@@ -9,10 +9,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shipworthy.core.records import Answer, Decision, Limit, Outcome, Slice, Verdict
+from shipworthy.core.records import (
+    SMALL,
+    Answer,
+    Decision,
+    Limit,
+    Outcome,
+    Slice,
+    Verdict,
+)
 from shipworthy.release.display import Shown, shown
 
-SMALL = ("too_few_rows", "unit_count", "too_few_of_class", "no_data")
 RANK = {Outcome.FAIL: 0, Outcome.CANNOT_TELL: 1, Outcome.PASS: 2}
 
 

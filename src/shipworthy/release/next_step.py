@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shipworthy.core.openings import MOST_OPENINGS
 from shipworthy.core.records import Decision, Outcome, Slice
 from shipworthy.measure.catalogue import MEASURES
-from shipworthy.measure.decide import MOST_OPENINGS, Evidence, opening_alpha
+from shipworthy.measure.decide import Evidence, opening_alpha
 from shipworthy.measure.effective import jaccard_bound
 from shipworthy.measure.estimates import F1Score, Fact, Mean, PairedChange, Rate, Unmeasured
 from shipworthy.measure.power import Futures, futures, rate_futures

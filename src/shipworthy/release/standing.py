@@ -29,12 +29,13 @@ _OF_ANSWER = {
     Answer.HOLD: Outcome.FAIL,
     Answer.UNDECIDED: Outcome.CANNOT_TELL,
 }
-_OBJECTIVES = {
+OBJECTIVES = {
     "size": ("size_mb", 1.0),
     "latency": ("latency_p95_ms", 1.0),
     "throughput": ("throughput_rows_per_s", -1.0),
     "quality": ("accuracy", -1.0),
 }
+"""What each objective minimises: a measure and its sign."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Survey:
     def by_objective(self, candidate: str) -> tuple[bool, float, int]:
         """Sort key: the release objective, best first; unmeasured last; then the given order."""
         place = [c.id for c in self.judgement.candidates].index(candidate)
-        measure, sign = _OBJECTIVES.get(self.judgement.objective, ("", 1.0))
+        measure, sign = OBJECTIVES.get(self.judgement.objective, ("", 1.0))
         found = self.number(candidate, measure) if measure else None
         return (found is None, 0.0 if found is None else sign * found.value, place)
 

@@ -15,19 +15,12 @@ from shipworthy.measure.decide import CandidateDecision, decide_candidate, decid
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
 from shipworthy.release.next_step import next_steps
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.standing import OBJECTIVES
 
 if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.release.policy import Policy
-
-OBJECTIVES = {
-    "size": ("size_mb", 1.0),
-    "latency": ("latency_p95_ms", 1.0),
-    "throughput": ("throughput_rows_per_s", -1.0),
-    "quality": ("accuracy", -1.0),
-}
-"""What each objective minimises: a measure and its sign."""
 
 MOST_CANDIDATES = 3
 """Nominated candidates beyond which the correction among them is worth a warning."""
