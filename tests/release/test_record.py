@@ -114,7 +114,7 @@ def test_no_number_is_null_in_the_document(made: Judgement, original: Path) -> N
         raise AssertionError(f"{constant} is no JSON")
 
     document = json.loads((original / VERDICT).read_text("utf-8"), parse_constant=refuse)
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["run"] == made.run
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_file_is_named(name: str, spoilt: str, kept: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "written by another version"),
+        ({"format": 1}, "written by another version"),
         ({"answer": "maybe"}, "damaged"),
         ({"limits": None}, "damaged"),
         ({"candidates": [{"colour": "red"}]}, "damaged"),

@@ -44,6 +44,82 @@ class NextStep:
 
 
 @dataclass(frozen=True)
+class Waiver:
+    """An able person lets a candidate pass although a limit does not.
+
+    limit: its text, as `str(Limit)`; candidate: id; artefact_digest: what it is bound to. created
+    and expires are UTC, ISO 8601; line: hash of the ledger line.
+    """
+
+    limit: str
+    candidate: str
+    artefact_digest: str
+    person: str
+    role: str
+    reason: str
+    created: str
+    expires: str
+    line: str
+
+
+@dataclass(frozen=True)
+class SignOff:
+    """A person stands by a verdict in a role. key: fingerprint; line: hash of the ledger line."""
+
+    person: str
+    role: str
+    key: str
+    created: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Who signed a verdict, which roles that own limits did not, and whether it counts.
+
+    separated: somebody who did not train is among those that signed; None where that is not asked.
+    """
+
+    signed: tuple[SignOff, ...] = ()
+    missing: tuple[str, ...] = ()
+    separated: bool | None = None
+
+
+@dataclass(frozen=True)
+class SelftestEvidence:
+    """The self-test that a ship verdict rests on.
+
+    created and expires: UTC, ISO 8601; expires "" where it does not age. not_held: planted models
+    that were not held; skipped: planted models that were not asked for.
+    """
+
+    passed: bool
+    policy_digest: str
+    code: str
+    created: str
+    expires: str = ""
+    not_held: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row whose answer differs between parent and candidate.
+
+    row: id or 16 hex digits of its hash; groups: values of the group columns; text: as the report
+    may show it.
+    """
+
+    candidate: str
+    row: str
+    text: str
+    label: str
+    before: str
+    after: str
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One finished judgement. Candidates exclude the parent and stand in the order given.
 
@@ -80,6 +156,12 @@ class Judgement:
     cached_stages: int = 0
     group_names: Mapping[str, str] = field(default_factory=dict)
     """Names for people of group values ("nyt" -> "NYT"), optional."""
+    waivers: tuple[Waiver, ...] = ()
+    """Waivers that this verdict rests on, expired ones left out."""
+    selftest: SelftestEvidence | None = None
+    examples: tuple[Example, ...] = ()
+    approval: Approval | None = None
+    """From the ledger, not from the record: sign-offs come after the verdict that they sign."""
 
     @property
     def verdict(self) -> Answer:

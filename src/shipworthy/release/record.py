@@ -30,7 +30,14 @@ from shipworthy.core.records import (
     Verdict,
     to_frame,
 )
-from shipworthy.release.judgement import Judgement, NextStep, Phrase
+from shipworthy.release.judgement import (
+    Example,
+    Judgement,
+    NextStep,
+    Phrase,
+    SelftestEvidence,
+    Waiver,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +47,7 @@ DECISIONS = "decisions.parquet"
 VERDICT = "verdict.json"
 REPORT = "report.html"
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def write_record(judgement: Judgement, folder: Path | str) -> Path:
@@ -110,7 +117,7 @@ def _damaged(path: Path, why: str) -> InputError:
 
 def _document(judgement: Judgement) -> dict[str, Any]:
     kept = {f.name: getattr(judgement, f.name) for f in fields(judgement)}
-    for name in ("measurements", "decisions"):
+    for name in ("measurements", "decisions", "approval"):
         del kept[name]
     return {
         **kept,
@@ -126,6 +133,9 @@ def _document(judgement: Judgement) -> dict[str, Any]:
         "not_measured": [_from_phrase(p) for p in judgement.not_measured],
         "notes": [_from_phrase(p) for p in judgement.notes],
         "group_names": dict(judgement.group_names),
+        "waivers": [asdict(w) for w in judgement.waivers],
+        "selftest": None if judgement.selftest is None else asdict(judgement.selftest),
+        "examples": [asdict(e) for e in judgement.examples],
     }
 
 
@@ -148,8 +158,19 @@ def _judgement(
         "not_measured": tuple(_to_phrase(p) for p in document["not_measured"]),
         "notes": tuple(_to_phrase(p) for p in document["notes"]),
         "evidence": tuple((label, told) for label, told in document["evidence"]),
+        "waivers": tuple(Waiver(**w) for w in document["waivers"]),
+        "selftest": _selftest(document["selftest"]),
+        "examples": tuple(Example(**e) for e in document["examples"]),
     }
     return Judgement(**values)
+
+
+def _selftest(values: Mapping[str, Any] | None) -> SelftestEvidence | None:
+    if values is None:
+        return None
+    return SelftestEvidence(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    )
 
 
 def _limit(values: Mapping[str, Any]) -> Limit:
