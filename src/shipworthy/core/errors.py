@@ -18,6 +18,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from shipworthy.core.locale import text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -60,9 +62,9 @@ class DataError(InputError):
         self.file, self.row, self.column = file, row, column
         where = [str(file)] if file is not None else []
         if row is not None:
-            where.append(f"row {row}")
+            where.append(text("error.where.row", row=row))
         if column is not None:
-            where.append(f"column {column!r}")
+            where.append(text("error.where.column", column=column))
         super().__init__(_line(where, problem, fix))
 
 
@@ -97,7 +99,7 @@ class MissingExtraError(InputError):
     """A library of an optional extra is needed and absent."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra [{extra}]: pip install 'shipworthy[{extra}]'")
+        super().__init__(text("error.extra.missing", what=what, extra=extra))
 
 
 class BusyError(InputError):
@@ -111,14 +113,23 @@ class StageError(ShipworthyError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'?" for the closest known name, or a list of what is known."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names)}" if names else ""
+    meant = did_you_mean(name, names)
+    if meant or not names:
+        return meant
+    return text("error.known", names=", ".join(names))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for the closest known name, or nothing where none is close."""
+    close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return text("error.did_you_mean", name=close[0]) if close else ""
 
 
 def _line(where: list[str], problem: str, fix: str) -> str:
-    text = f"{', '.join(where)}: {problem}" if where else problem
+    line = problem
+    if where:
+        places = text("error.where.separator").join(where)
+        line = text("error.at", where=places, problem=problem)
     if fix:
-        text = f"{text}; {fix}"
-    return " ".join(text.split())
+        line = text("error.fix", problem=line, fix=fix)
+    return " ".join(line.split())

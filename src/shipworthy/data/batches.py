@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shipworthy.core import locale
 from shipworthy.core.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -118,11 +119,15 @@ def buckets(
     longest = int(sizes.max())
     if longest > token_budget:
         raise InputError(
-            f"row {int(sizes.argmax()) + 1} has {longest} tokens, more than the {token_budget} of "
-            f"a batch; raise the token budget to at least {longest} or lower max_length"
+            locale.text(
+                "error.batches.row_too_long",
+                row=int(sizes.argmax()) + 1,
+                longest=longest,
+                token_budget=token_budget,
+            )
         )
     if max_rows is not None and max_rows < 1:
-        raise InputError(f"a batch of at most {max_rows} rows holds nothing; max_rows starts at 1")
+        raise InputError(locale.text("error.batches.no_room", max_rows=max_rows))
     if seed is None:
         return _cut(np.argsort(-sizes, kind="stable"), sizes, token_budget, max_rows)
     generator = np.random.default_rng([seed, epoch])
@@ -177,9 +182,9 @@ def _prepare(backend: Any, max_length: int) -> None:
 def _missing_text(chunk: list[Any], start: int) -> DataError:
     row = next((i for i, text in enumerate(chunk) if not isinstance(text, str)), 0)
     return DataError(
-        f"the text is {chunk[row]!r}, not a string",
+        locale.text("error.batches.not_text", value=chunk[row]),
         row=start + row + 1,
-        fix="remove the row or fill its text in",
+        fix=locale.text("error.batches.not_text.fix"),
     )
 
 

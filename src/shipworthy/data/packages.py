@@ -19,6 +19,7 @@ from zipfile import ZipFile
 
 from shipworthy.core.digest import digest_file
 from shipworthy.core.errors import InputError
+from shipworthy.core.locale import text
 from shipworthy.core.progress import progress
 
 if TYPE_CHECKING:
@@ -117,28 +118,33 @@ def _download(package: Package, folder: Path, keep: Path) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         problems = [line for line in lines if line.startswith("ERROR")] or lines
-        raise _not_fetched(package, keep, problems[-1] if problems else "pip gave no reason")
+        raise _not_fetched(
+            package, keep, problems[-1] if problems else text("error.packages.no_reason")
+        )
 
 
 def _not_fetched(package: Package, folder: Path, problem: str) -> InputError:
     return InputError(
-        f"{package.name} {package.version} could not be fetched by pip ({problem.strip()}); "
-        f"check the network and pip's index, or copy {package.file} "
-        f"(sha256 {package.sha256}) into {folder}"
+        text(
+            "error.packages.not_fetched",
+            name=package.name,
+            version=package.version,
+            problem=problem.strip(),
+            file=package.file,
+            sha256=package.sha256,
+            folder=folder,
+        )
     )
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "permission denied"
+        reason = "" if os.access(folder, os.W_OK) else text("error.packages.denied")
     except OSError as error:
         reason = error.strerror or type(error).__name__
     if reason:
-        raise InputError(
-            f"{folder}: the cache can't be written ({reason}); "
-            "set SHIPWORTHY_CACHE to a folder that can"
-        )
+        raise InputError(text("error.packages.cache", folder=folder, reason=reason))
 
 
 def _complete(folder: Path, sizes: Mapping[str, int]) -> bool:

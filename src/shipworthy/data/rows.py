@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shipworthy.core.errors import DataError
+from shipworthy.core.locale import text
 from shipworthy.data.sources import read_table, require_columns, source_files
 from shipworthy.data.splits import SPLITS, Splits, check_splits, split
 
@@ -112,10 +113,10 @@ def _read(settings: DataSettings, source: str, root: Path | None) -> pl.DataFram
         count = frame[name].n_unique()
         if count > MOST_GROUP_VALUES:
             raise DataError(
-                f"the group column has {count:,} different values",
+                text("error.rows.many_groups", count=count),
                 file=source,
                 column=name,
-                fix="group by a column of few values, for example bands of an age",
+                fix=text("error.rows.many_groups.fix"),
             )
     return frame
 
@@ -125,19 +126,19 @@ def _require_text(frame: pl.DataFrame, column: str, source: str) -> None:
 
     if frame.schema[column] != pl.String:
         raise DataError(
-            f"the text column holds {frame.schema[column]} values, no text",
+            text("error.rows.no_text_column", kind=frame.schema[column]),
             file=source,
             column=column,
-            fix="name the column with the text as `data.text`",
+            fix=text("error.rows.no_text_column.fix"),
         )
     missing = frame[column].is_null().arg_true()
     if len(missing):
         raise DataError(
-            "the text is missing",
+            text("error.rows.text_missing"),
             file=source,
             row=int(missing[0]) + 1,
             column=column,
-            fix=f"fill it in or remove the row ({len(missing)} of {frame.height} rows)",
+            fix=text("error.rows.missing.fix", missing=len(missing), rows=frame.height),
         )
 
 
@@ -152,11 +153,11 @@ def _labels(values: pl.Series, source: str) -> pl.Series:
         broken = ((whole.cast(pl.Float64) != values) & ~missing).fill_null(True).arg_true()
         if len(broken) and not missing[int(broken[0])]:
             raise DataError(
-                f"the label {values[int(broken[0])]} is a number with decimals, not a class",
+                text("error.rows.decimal_label", value=values[int(broken[0])]),
                 file=source,
                 row=int(broken[0]) + 1,
                 column=values.name,
-                fix="name a column of classes; regression is not available in this version",
+                fix=text("error.rows.decimal_label.fix"),
             )
         labels = whole.cast(pl.String)
     elif values.dtype == pl.Boolean or values.dtype.is_integer():
@@ -166,16 +167,16 @@ def _labels(values: pl.Series, source: str) -> pl.Series:
         missing = missing | (labels == "").fill_null(True)
     else:
         raise DataError(
-            f"the label column holds {values.dtype} values", file=source, column=values.name
+            text("error.rows.label_kind", kind=values.dtype), file=source, column=values.name
         )
     rows = missing.arg_true()
     if len(rows):
         raise DataError(
-            "the label is missing",
+            text("error.rows.label_missing"),
             file=source,
             row=int(rows[0]) + 1,
             column=values.name,
-            fix=f"fill it in or remove the row ({len(rows)} of {len(values)} rows)",
+            fix=text("error.rows.missing.fix", missing=len(rows), rows=len(values)),
         )
     return labels
 
@@ -189,18 +190,18 @@ def _refuse_repeated_ids(frame: pl.DataFrame, settings: DataSettings, source: st
     missing = ids.is_null().arg_true()
     if len(missing):
         raise DataError(
-            "the id is missing", file=source, row=int(missing[0]) + 1, column=settings.id
+            text("error.rows.id_missing"), file=source, row=int(missing[0]) + 1, column=settings.id
         )
     repeated = frame.select(~pl.col(settings.id).is_first_distinct()).to_series().arg_true()
     if len(repeated):
         second = int(repeated[0])
         first = int((ids == ids[second]).arg_max() or 0)
         raise DataError(
-            f"the id {ids[second]!r} is in row {first + 1} already",
+            text("error.rows.id_repeated", value=ids[second], row=first + 1),
             file=source,
             row=second + 1,
             column=settings.id,
-            fix="give each row an id of its own",
+            fix=text("error.rows.id_repeated.fix"),
         )
 
 
@@ -224,11 +225,11 @@ def _refuse_ids_in_two_parts(
                 break
             row -= parts[name].height
         raise DataError(
-            f"the id {value!r} is in {holders[0]} already",
+            text("error.rows.id_elsewhere", value=value, split=holders[0]),
             file=sources[holders[1]],
             row=row + 1,
             column=settings.id,
-            fix="give each row an id of its own",
+            fix=text("error.rows.id_repeated.fix"),
         )
 
 
@@ -236,10 +237,10 @@ def _classes(frame: pl.DataFrame, settings: DataSettings, source: str) -> tuple[
     classes = frame[settings.label].unique().to_list()
     if len(classes) < 2:
         raise DataError(
-            f"there is only one class, {classes[0]!r}",
+            text("error.rows.one_class", name=classes[0]),
             file=source,
             column=settings.label,
-            fix="give rows of at least two classes",
+            fix=text("error.rows.one_class.fix"),
         )
     if all(name.lstrip("-").isdecimal() for name in classes):
         return tuple(sorted(classes, key=int))
@@ -253,11 +254,11 @@ def _refuse_new_classes(
     if len(new):
         row = int(new[0])
         raise DataError(
-            f"the class {part[settings.label][row]!r} is not in {train}",
+            text("error.rows.new_class", name=part[settings.label][row], train=train),
             file=source,
             row=row + 1,
             column=settings.label,
-            fix=f"known classes: {', '.join(classes[:10])}",
+            fix=text("error.rows.new_class.fix", classes=", ".join(classes[:10])),
         )
 
 

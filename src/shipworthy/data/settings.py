@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shipworthy.core import locale
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -26,7 +28,7 @@ class Shares(BaseModel):
     @model_validator(mode="after")
     def _leave_something(self) -> Shares:
         if self.test + self.validation + self.calibration >= 1 - 1e-9:
-            raise ValueError("the shares leave no row to train on; make their sum less than 1")
+            raise ValueError(locale.text("error.data_settings.shares"))
         return self
 
 
@@ -81,16 +83,16 @@ class DataSettings(BaseModel):
     def _one_way_to_split(self) -> DataSettings:
         apart = [n for n in ("train", "calibration", "validation", "test") if getattr(self, n)]
         if self.source is None and not {"train", "test"} <= set(apart):
-            raise ValueError("name `source`, or both `train` and `test`")
+            raise ValueError(locale.text("error.data_settings.no_source"))
         if self.source is not None and apart:
-            raise ValueError(f"`source` and `{apart[0]}` exclude each other; keep one of them")
+            raise ValueError(locale.text("error.data_settings.two_sources", split=apart[0]))
         columns = [self.text, self.label, *(n for n in (self.id,) if n is not None)]
         for name in columns:
             if columns.count(name) > 1:
-                raise ValueError(f"the column {name!r} is named for two purposes")
+                raise ValueError(locale.text("error.data_settings.two_purposes", name=name))
         for name in self.groups:
             if self.groups.count(name) > 1:
-                raise ValueError(f"the column {name!r} stands in `groups` twice")
+                raise ValueError(locale.text("error.data_settings.group_twice", name=name))
             if name == self.text:
-                raise ValueError(f"the text column {name!r} is no group")
+                raise ValueError(locale.text("error.data_settings.text_group", name=name))
         return self

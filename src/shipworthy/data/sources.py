@@ -8,12 +8,12 @@ error that names file and row.
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.errors import DataError, did_you_mean, nearest
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ def read_table(source: str | Path, *, root: Path | None = None) -> pl.DataFrame:
     try:
         frame = pl.concat((f.select(columns) for f in frames), how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
-        problem = f"the files do not fit together ({str(error).splitlines()[0]})"
+        problem = text("error.sources.no_fit", reason=str(error).splitlines()[0])
         raise DataError(problem, file=source) from None
     if files[0].suffix.lower() in (".csv", ".tsv"):
         from shipworthy.data.delimited import infer_types
@@ -56,7 +56,9 @@ def read_table(source: str | Path, *, root: Path | None = None) -> pl.DataFrame:
         # After putting files together: a column can look like numbers in one of them only.
         frame = infer_types(frame)
     if frame.height == 0:
-        raise DataError("there is no row", file=source, fix="give a file with at least one row")
+        raise DataError(
+            text("error.sources.no_row"), file=source, fix=text("error.sources.empty.fix")
+        )
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
 
 
@@ -78,15 +80,17 @@ def source_files(source: str | Path, *, root: Path | None = None) -> list[Path]:
         files = sorted(Path(name) for name in glob(str(path), recursive=True))
         files = [file for file in files if file.is_file()]
         if not files:
-            raise DataError("no file matches", file=path, fix="check the pattern and the folder")
+            raise DataError(
+                text("error.sources.no_match"), file=path, fix=text("error.sources.no_match.fix")
+            )
     else:
-        raise DataError("there is no such file or folder", file=path, fix=_similar(path))
+        raise DataError(text("error.sources.absent"), file=path, fix=_similar(path))
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) > 1:
         raise DataError(
-            f"the files are of several kinds ({', '.join(kinds)})",
+            text("error.sources.several_kinds", kinds=", ".join(kinds)),
             file=path,
-            fix=f"name one kind, as in '*{kinds[0]}'",
+            fix=text("error.sources.several_kinds.fix", kind=kinds[0]),
         )
     return files
 
@@ -96,7 +100,7 @@ def require_columns(frame: pl.DataFrame, names: Iterable[str], file: str | Path 
     for name in names:
         if name not in frame.columns:
             fix = nearest(name, frame.columns)
-            raise DataError("there is no such column", file=file, column=name, fix=fix)
+            raise DataError(text("error.table.no_column"), file=file, column=name, fix=fix)
 
 
 def _read(file: Path, *, class_names: bool) -> pl.DataFrame:
@@ -104,7 +108,7 @@ def _read(file: Path, *, class_names: bool) -> pl.DataFrame:
     from pyarrow import ArrowException
 
     if file.stat().st_size == 0:
-        raise DataError("the file is empty", file=file, fix="give a file with at least one row")
+        raise DataError(text("error.table.empty"), file=file, fix=text("error.sources.empty.fix"))
     kind = _kind(file)
     try:
         if kind in (".csv", ".tsv"):
@@ -118,7 +122,9 @@ def _read(file: Path, *, class_names: bool) -> pl.DataFrame:
         return _read_arrow(file, kind, class_names=class_names)
     except (PolarsError, ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"the file cannot be read as {kind} ({reason})", file=file) from None
+        raise DataError(
+            text("error.sources.unreadable", kind=kind, reason=reason), file=file
+        ) from None
 
 
 def _read_arrow(file: Path, kind: str, *, class_names: bool) -> pl.DataFrame:
@@ -167,7 +173,9 @@ def _files_of_folder(folder: Path) -> list[Path]:
     )
     if not files:
         known = ", ".join(EXTENSIONS)
-        raise DataError("the folder holds no data file", file=folder, fix=f"known: {known}")
+        raise DataError(
+            text("error.sources.empty_folder"), file=folder, fix=text("error.known", names=known)
+        )
     stems = [file.stem.lower() for file in files]
     splits = [s for s in _SPLITS if any(x == s or x.startswith((s + "-", s + "_")) for x in stems)]
     if len(splits) > 1:
@@ -181,13 +189,17 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise DataError("the file is no JSON", file=file, fix="save the data set again") from None
+        raise DataError(
+            text("error.sources.no_json"), file=file, fix=text("error.sources.no_json.fix")
+        ) from None
     return content if isinstance(content, dict) else {}
 
 
 def _several_splits(folder: Path, splits: list[str], example: str) -> DataError:
-    problem = f"the folder holds several splits ({', '.join(splits)})"
-    return DataError(problem, file=folder, fix=f"name one, as in {example!r}")
+    problem = text("error.sources.several_splits", splits=", ".join(splits))
+    return DataError(
+        problem, file=folder, fix=text("error.sources.several_splits.fix", example=example)
+    )
 
 
 def _kind(file: Path) -> str:
@@ -195,7 +207,7 @@ def _kind(file: Path) -> str:
     if kind not in EXTENSIONS:
         known = ", ".join(EXTENSIONS)
         raise DataError(
-            f"files of the kind {kind!r} are not read", file=file, fix=f"known: {known}"
+            text("error.sources.kind", kind=kind), file=file, fix=text("error.known", names=known)
         )
     return kind
 
@@ -206,15 +218,15 @@ def _same_columns(first: Path, frame: pl.DataFrame, file: Path, other: pl.DataFr
     if missing or extra:
         more, less = (first, file) if missing else (file, first)
         raise DataError(
-            f"the column is in {more.name} and not in {less.name}",
+            text("error.sources.other_columns", more=more.name, less=less.name),
             file=file,
             column=(missing or extra)[0],
-            fix="give all files of a source the same columns",
+            fix=text("error.sources.other_columns.fix"),
         )
 
 
 def _similar(path: Path) -> str:
     if not path.parent.is_dir():
-        return f"the folder {path.parent} is not there either"
-    close = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
-    return f"did you mean {close[0]!r}?" if close else "check the path"
+        return text("error.sources.no_parent", folder=path.parent)
+    meant = did_you_mean(path.name, [p.name for p in path.parent.iterdir()])
+    return meant or text("error.sources.check_path")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shipworthy.core import locale
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.data.assignment import assign, codes_of, compact, strata_of
 from shipworthy.data.duplicates import connected, find_duplicates
@@ -82,9 +83,14 @@ def split(
     for name, share in zip(SPLITS, wanted, strict=True):
         if share > 0 and not result.rows[name]:
             raise DataError(
-                f"the split {name!r} gets no row: {frame.height} rows in {len(sizes)} sets that "
-                f"must stay together, the largest of {sizes.max(initial=0)} rows",
-                fix="give more rows, check the unit column, or raise near_duplicates towards 1",
+                locale.text(
+                    "error.splits.empty",
+                    name=name,
+                    rows=frame.height,
+                    sets=len(sizes),
+                    largest=sizes.max(initial=0),
+                ),
+                fix=locale.text("error.splits.empty.fix"),
             )
     return result
 
@@ -107,7 +113,10 @@ def check_splits(
 
     unknown = [name for name in parts if name not in SPLITS]
     if unknown:
-        raise SettingsError(f"there is no split {unknown[0]!r}", fix=f"known: {', '.join(SPLITS)}")
+        raise SettingsError(
+            locale.text("error.splits.unknown", name=unknown[0]),
+            fix=locale.text("error.known", names=", ".join(SPLITS)),
+        )
     names = list(parts)
     given = np.repeat(
         [SPLITS.index(name) for name in names], [part.height for part in parts.values()]
@@ -132,13 +141,20 @@ def _full_shares(shares: Mapping[str, float]) -> list[float]:
         if name not in SPLITS[1:]:
             known = ", ".join(SPLITS[1:])
             raise SettingsError(
-                f"no share for a split {name!r}", fix=f"known: {known}; rest: train"
+                locale.text("error.splits.no_share", name=name),
+                fix=locale.text("error.splits.no_share.fix", known=known),
             )
         if not 0 <= share < 1:
-            raise SettingsError(f"the share of {name} is {share}", fix="give a number in [0, 1)")
+            raise SettingsError(
+                locale.text("error.splits.share", name=name, share=share),
+                fix=locale.text("error.splits.share.fix"),
+            )
     rest = 1 - sum(shares.values())
     if rest <= 1e-9:
-        raise SettingsError("the shares leave no row to train on", fix="make their sum less than 1")
+        raise SettingsError(
+            locale.text("error.splits.nothing_left"),
+            fix=locale.text("error.splits.nothing_left.fix"),
+        )
     return [rest, *(float(shares.get(name, 0)) for name in SPLITS[1:])]
 
 
@@ -221,10 +237,16 @@ def _refuse_shared_unit(
     name, part, row = crossing.row(0)
     known = rows.filter(pl.col("unit") == name).row(0, named=True)
     raise DataError(
-        f"the unit {name!r} is in {names[known['part']]} (row {known['row']}) "
-        f"and in {names[part]} (row {row})",
+        locale.text(
+            "error.splits.shared_unit",
+            name=name,
+            first=names[known["part"]],
+            first_row=known["row"],
+            second=names[part],
+            row=row,
+        ),
         file=files.get(names[part]),
         row=row,
         column=unit,
-        fix="put all rows of a unit into one split",
+        fix=locale.text("error.splits.shared_unit.fix"),
     )

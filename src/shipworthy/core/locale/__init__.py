@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from shipworthy.core.errors import SettingsError
-
 LANGUAGES = ("en", "zh")
 NO_NUMBER = "—"
 
@@ -79,11 +77,20 @@ def number(value: float | None, decimals: int = 0, *, sign: bool = False) -> str
 
 
 def _known(asked: str, where: str) -> str:
+    global _chosen
     short = asked.replace("_", "-").split(".")[0].split("-")[0].lower()
-    if short not in LANGUAGES:
-        known = ", ".join(LANGUAGES)
-        raise SettingsError(f"no texts in the language {asked!r}", key=where, fix=f"known: {known}")
-    return short
+    if short in LANGUAGES:
+        return short
+    # The words of errors come from here, so that file imports this one.
+    from shipworthy.core.errors import SettingsError
+
+    # Said in English: the language that was asked for can't be used.
+    before, _chosen = _chosen, "en"
+    try:
+        known = text("error.known", names=", ".join(LANGUAGES))
+        raise SettingsError(text("error.locale.unknown", asked=asked), key=where, fix=known)
+    finally:
+        _chosen = before
 
 
 @cache
