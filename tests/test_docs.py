@@ -79,7 +79,8 @@ def test_every_key_is_described(heading: str, settings: type) -> None:
         for key in re.findall(r"`(\w+)`", row[0]):
             default = settings.model_fields[key].default
             if re.search(r"\w", row[2]) and row[2] != "none" and default is not None:
-                assert row[2].strip("`") == str(default), key
+                told = str(default).lower() if isinstance(default, bool) else str(default)
+                assert row[2].strip("`") == told, key
 
 
 def test_every_measure_is_described_with_what_it_needs() -> None:

@@ -171,6 +171,6 @@ def test_objectives_are_minimised_and_absent_ones_are_nan(objective: str) -> Non
             "value": [4.0, 9.0],
         }
     )
-    found = objective_values(objective, rows, everyone)
+    found = objective_values(objective, rows, [s.candidate.id for s in everyone])
     assert found[everyone[0].candidate.id] == 4.0 * sign
     assert math.isnan(found[everyone[1].candidate.id])

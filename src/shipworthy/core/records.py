@@ -32,6 +32,8 @@ LEVERS = (
 
 SMALL = ("too_few_rows", "unit_count", "too_few_of_class", "no_data")
 """Reasons that make a slice "not covered" where small slices are reported instead of blocking."""
+WAIVED = "waived"
+"""Reason of every decision of a limit that an able person waived; it leaves the verdict."""
 
 
 class Outcome(StrEnum):
@@ -195,6 +197,7 @@ class Decision:
 
     p_pass is the one-sided p of "not inside the limit", p_fail of "not outside"; the adjusted ones
     carry Holm's correction. n_needed is the total n that would decide with power 0.8, or None.
+    reason_before is the reason without the waiver, where there is one.
     """
 
     candidate: str
@@ -223,6 +226,7 @@ class Decision:
     limit: int = 0
     value_unit: str = ""
     run: str = ""
+    reason_before: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,15 @@ class Verdict:
     p_candidate: float
     p_candidate_adjusted: float
     reasons: tuple[str, ...] = ()
+
+
+def measurement_id(run: str, candidate: str, measure: str, slice: str, relative_to: str) -> str:
+    """Return the name of one number of a run: 12 hex digits of a sha256 over what it is of.
+
+    A `Measurement` and the `Decision` about it have the same one.
+    """
+    key = json.dumps([run, candidate, measure, slice, relative_to], ensure_ascii=False)
+    return sha256(key.encode()).hexdigest()[:12]
 
 
 def to_frame(records: Iterable[Any], kind: type) -> pl.DataFrame:

@@ -19,7 +19,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from shipworthy.core.openings import MOST_OPENINGS
-from shipworthy.core.records import SMALL, Answer, Decision, Limit, Outcome, Slice, Verdict
+from shipworthy.core.records import (
+    ALL_ROWS,
+    SMALL,
+    WAIVED,
+    Answer,
+    Decision,
+    Limit,
+    Outcome,
+    Slice,
+    Verdict,
+)
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.needed import rows_needed
 from shipworthy.measure.one_sided import OneSided, one_sided
@@ -32,7 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessed", "CandidateDecision", "Evidence", "OneSided", "RunDecision",
-    "assess", "decide_candidate", "decide_run", "holm", "one_sided", "opening_alpha",
+    "assess", "decide_again", "decide_candidate", "decide_run", "holm", "one_sided",
+    "opening_alpha",
 ]  # fmt: skip
 
 SmallSlices: TypeAlias = Literal["default", "undecided", "report"]
@@ -134,28 +146,61 @@ def decide_candidate(
     tests = [one_sided(e.estimate, e.bound, e.limit.side, alpha=alpha) for e in evidence]
     adjusted, family = _adjusted(evidence, tests)
     decisions: list[Decision] = []
-    blocking: list[Decision] = []
-    uncovered: list[Slice] = []
+    left: list[bool] = []
     for item, test, p_fail in zip(evidence, tests, adjusted, strict=True):
         made = _decide(candidate, item, test, p_fail, alpha, family, confidence, worn)
         decisions += made
-        if item.limit.tier == "advisory":
-            continue
-        small = _reported(item, made, small_slices)
-        uncovered += [s for s, left in zip(item.slices, small, strict=True) if left]
-        blocking += [d for d, left in zip(made, small, strict=True) if not left]
-    fails = any(d.decision is Outcome.FAIL for d in blocking)
-    blocking = [d for d in blocking if d.unknown == "block"]
+        left += _reported(made, small_slices, intersection=item.intersection)
+    return _amount(candidate, decisions, left)
+
+
+def decide_again(
+    candidate: str, decisions: Sequence[Decision], *, small_slices: SmallSlices = "default"
+) -> CandidateDecision:
+    """Return what decisions that were made before amount to, now that some are waived.
+
+    decisions: all of one candidate, in the order of `decide_candidate`; each stays as it is. Those
+    with the reason `WAIVED` leave the verdict; a candidate with no other is not passed.
+    """
+    parts: dict[tuple[int, object], list[Decision]] = {}
+    for d in decisions:
+        # A spread compares the groups of a partition, so that it is one slice, and alone.
+        kind = MEASURES.get(d.measure)
+        alone = kind is not None and kind.kind == "spread"
+        columns: object = d.slice if alone else Slice.parse(d.slice).columns
+        parts.setdefault((d.limit, columns), []).append(d)
+    left: dict[int, bool] = {}
+    for part in parts.values():
+        crossed = len(Slice.parse(part[0].slice).columns) > 1
+        reported = _reported(part, small_slices, intersection=crossed)
+        left |= {id(d): r for d, r in zip(part, reported, strict=True)}
+    return _amount(candidate, decisions, [left[id(d)] for d in decisions])
+
+
+def _amount(
+    candidate: str, decisions: Sequence[Decision], left: Sequence[bool]
+) -> CandidateDecision:
+    """Sum decisions up; left: which of them are reported beside the verdict."""
+    counting = [
+        (d, out)
+        for d, out in zip(decisions, left, strict=True)
+        if d.tier != "advisory" and d.reason != WAIVED
+    ]
+    inside = [d for d, out in counting if not out]
+    blocking = [d for d in inside if d.unknown == "block"]
     p = [1.0 if np.isnan(d.p_pass) else d.p_pass for d in blocking]
     reasons = {d.reason for d in blocking if d.decision is Outcome.CANNOT_TELL}
+    if not blocking:
+        waived = any(d.reason == WAIVED for d in decisions)
+        reasons = {WAIVED if waived else "not_measured"}
     return CandidateDecision(
         candidate=candidate,
         decisions=tuple(decisions),
         p_candidate=max(p, default=1.0),
-        any_fail=fails,
+        any_fail=any(d.decision is Outcome.FAIL for d in inside),
         all_pass=bool(blocking) and all(d.decision is Outcome.PASS for d in blocking),
-        uncovered=tuple(dict.fromkeys(uncovered)),
-        reasons=tuple(sorted(reasons)) if blocking else ("not_measured",),
+        uncovered=tuple(dict.fromkeys(Slice.parse(d.slice) for d, out in counting if out)),
+        reasons=tuple(sorted(reasons)),
     )
 
 
@@ -298,12 +343,17 @@ def _child(
     )
 
 
-def _reported(item: Evidence, made: Sequence[Decision], small_slices: SmallSlices) -> list[bool]:
+def _reported(
+    made: Sequence[Decision], small_slices: SmallSlices, *, intersection: bool
+) -> list[bool]:
     """Which slices are reported as not covered instead of leaving the candidate undecided."""
-    allowed = small_slices == "report" or (small_slices == "default" and item.intersection)
+    allowed = small_slices == "report" or (small_slices == "default" and intersection)
     left = [
-        allowed and bool(s.conditions) and d.decision is Outcome.CANNOT_TELL and d.reason in SMALL
-        for s, d in zip(item.slices, made, strict=True)
+        allowed
+        and d.slice != ALL_ROWS.json
+        and d.decision is Outcome.CANNOT_TELL
+        and d.reason in SMALL
+        for d in made
     ]
     # A limit that covers nothing has said nothing: it must not look like a pass.
     return left if not all(left) else [False] * len(left)

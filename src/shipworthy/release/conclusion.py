@@ -33,9 +33,8 @@ def choose(bench: Bench) -> tuple[str, ...]:
     table: list[Measurement] = []
     for subject in candidates:
         table += ruler.point_estimates(subject)
-    objective = objective_values(
-        bench.shop.project.objective, to_frame(table, Measurement), candidates
-    )
+    ids = [s.candidate.id for s in candidates]
+    objective = objective_values(bench.shop.project.objective, to_frame(table, Measurement), ids)
     evidence = {s.candidate.id: ruler.evidence(s, bench.policy.limits) for s in candidates}
     return nominate(evidence, bench.policy, objective=objective)
 

@@ -154,6 +154,12 @@ class Judgement:
     """Rows of the evidence block: (locale key of the label, text)."""
     seconds: float = 0.0
     cached_stages: int = 0
+    family: int = 0
+    """Candidates that Holm counts in this opening, where more were looked at than are nominated."""
+    nominate: int = 3
+    small_slices: Literal["default", "report", "undecided"] = "default"
+    separation_of_duties: bool = True
+    """These three as the policy has them."""
     group_names: Mapping[str, str] = field(default_factory=dict)
     """Names for people of group values ("nyt" -> "NYT"), optional."""
     waivers: tuple[Waiver, ...] = ()

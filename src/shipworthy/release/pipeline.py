@@ -195,6 +195,7 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
         "split": split,
         "opening": [opening.number, opening.worn_out, list(opening.after_sight), opening.family],
         "owners": [[li.owner, li.expires_days] for li in bench.policy.limits],
+        "separation_of_duties": bench.policy.separation_of_duties,
         "name": bench.shop.project.name,
     }
     run_id = digest_json(settings)[:8]

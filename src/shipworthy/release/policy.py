@@ -134,13 +134,21 @@ class PolicySettings(BaseModel):
     small_slices: SmallSlices = "default"
     """A slice with too few rows: `undecided` blocks, `report` prints it as not covered, `default`
     blocks for one column and reports for intersections."""
+    separation_of_duties: bool = True
+    """Whoever trained may not be the only one to sign a verdict off."""
     limits: tuple[LimitSettings, ...] = Field(min_length=1)
     """The limits; all must pass."""
 
     def policy(self) -> Policy:
         """Return the record that the ruler works with."""
         limits = tuple(settings.limit() for settings in self.limits)
-        return Policy(self.confidence, self.nominate, self.small_slices, limits)
+        return Policy(
+            self.confidence,
+            self.nominate,
+            self.small_slices,
+            limits,
+            self.separation_of_duties,
+        )
 
 
 def long_form(value: PolicySettings | tuple[LimitSettings, ...]) -> PolicySettings:
@@ -170,6 +178,7 @@ class Policy:
     nominate: int = 3
     small_slices: SmallSlices = "default"
     limits: tuple[Limit, ...] = ()
+    separation_of_duties: bool = True
 
     @property
     def alpha(self) -> float:
@@ -236,7 +245,7 @@ def known_measures() -> frozenset[str]:
 
 
 def policy_digest(policy: Policy) -> str:
-    """Return a digest over what decides; owners, expiry and the order of limits do not."""
+    """Return a digest over what decides; owners, duties, expiry and order do not."""
     limits = [
         {
             "measure": limit.measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.release.policy import Policy
+
+LIBRARIES = ("numpy", "onnxruntime", "polars", "scipy", "tokenizers", "torch", "transformers")
+"""Libraries whose version may move a number."""
 
 MOST_CANDIDATES = 3
 """Nominated candidates beyond which the correction among them is worth a warning."""
@@ -73,7 +77,9 @@ def reach_verdict(
         decided,
         question.nominated,
         alpha=policy.alpha * opening.alpha_factor,
-        objective=objective_values(question.objective, measurements, candidates),
+        objective=objective_values(
+            question.objective, measurements, [s.candidate.id for s in candidates]
+        ),
         family=opening.family,
     )
     verdicts, answer, best = verdict.verdicts, verdict.answer, verdict.best
@@ -118,13 +124,26 @@ def reach_verdict(
         confidence=policy.confidence,
         alpha=policy.alpha * opening.alpha_factor,
         opening=opening.number,
+        family=opening.family,
+        nominate=policy.nominate,
+        small_slices=policy.small_slices,
+        separation_of_duties=policy.separation_of_duties,
         groups=ruler.groups,
         unit=ruler.unit,
         next_steps=tuple(steps),
         notes=notes,
         not_measured=(*more.pop("not_measured", ()), *_not_measured(question, measurements)),
+        versions=used_versions(),
         **more,
     )
+
+
+def used_versions() -> dict[str, str]:
+    """Return the versions of this package and of libraries in use that make numbers."""
+    from importlib.metadata import version
+
+    used = [name for name in LIBRARIES if name in sys.modules]
+    return {name: version(name) for name in ("shipworthy", *used)}
 
 
 def _fewer(
@@ -154,16 +173,19 @@ def _rehearsed(verdict: Verdict) -> Verdict:
 
 
 def objective_values(
-    objective: str, measurements: pl.DataFrame, candidates: Iterable[Subject]
+    objective: str, measurements: pl.DataFrame, candidates: Iterable[str]
 ) -> dict[str, float]:
-    """Return what the objective minimises, by candidate id; NaN where it was not measured."""
+    """Return what the objective minimises, by candidate id; NaN where it was not measured.
+
+    candidates: their ids.
+    """
     measure, sign = OBJECTIVES.get(objective, ("", 1.0))
     found = {
         row["candidate"]: sign * row["value"]
         for row in measurements.iter_rows(named=True)
         if row["measure"] == measure and row["slice"] == "{}" and row["relative_to"] == "none"
     }
-    return {s.candidate.id: found.get(s.candidate.id, math.nan) for s in candidates}
+    return {name: found.get(name, math.nan) for name in candidates}
 
 
 def _notes(question: Question, candidates: Sequence[Subject]) -> list[Phrase]:
