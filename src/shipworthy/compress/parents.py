@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 from shipworthy.model.checkpoint import read_info
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ def require_fp32(parent: Path | str, lever: str) -> RuntimeInfo:
     info = read_info(parent)
     if info.runtime != "torch":
         raise ModelError(
-            f"{lever} are made from fp32 weights, but this is a candidate of {info.runtime}",
+            text("error.parents.fp32", lever=text(f"error.parents.{lever}"), runtime=info.runtime),
             folder=parent,
-            fix="start from the model that was trained",
+            fix=text("error.parents.fp32.fix"),
         )
     return info

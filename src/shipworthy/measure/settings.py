@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shipworthy.core.locale import text
+
 Form: TypeAlias = Literal["full", "short"]
 
 LEAST_PROCESSES = 5
@@ -69,8 +71,5 @@ class SpeedSettings(BaseModel):
     @model_validator(mode="after")
     def _long_enough(self) -> SpeedSettings:
         if self.form == "full" and self.requests < LEAST_FULL_REQUESTS:
-            raise ValueError(
-                f"the full form needs at least {LEAST_FULL_REQUESTS} requests; raise `requests`, "
-                "or take `form: short`, which decides absolute limits only"
-            )
+            raise ValueError(text("error.measure_settings.full", least=LEAST_FULL_REQUESTS))
         return self

@@ -23,6 +23,7 @@ from shipworthy.core.device import threads as processors
 from shipworthy.core.digest import digest_folder, digest_json, files_below
 from shipworthy.core.errors import DataError
 from shipworthy.core.launch import Worker
+from shipworthy.core.locale import text
 from shipworthy.core.progress import progress
 from shipworthy.measure.speed_means import SPEED_MEASURES, speed_estimates
 from shipworthy.measure.speed_records import LOAD_SECONDS, SpeedRecords, WorkFile
@@ -83,7 +84,7 @@ def measure_speed(
     takes too long; InputError where its folder cannot be used.
     """
     if not texts:
-        raise DataError("there is no text to time models with", fix="give at least one row")
+        raise DataError(text("error.speed.no_text"), fix=text("error.speed.no_text.fix"))
     if parent not in folders:
         raise ValueError(f"the parent {parent!r} is not among {', '.join(folders)}")
     digests = {name: _digest(folder) for name, folder in folders.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,12 +75,17 @@ class SpeedRecords:
         try:
             frame = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"cannot be read: {error}", file=path) from error
+            raise DataError(
+                text("error.speed_records.unreadable", error=error), file=path
+            ) from error
         expected = _schema()
         for name, kind in expected.items():
             if frame.schema.get(name) != kind:
                 raise DataError(
-                    "holds no records of speed", file=path, column=name, fix="measure speed anew"
+                    text("error.speed_records.none"),
+                    file=path,
+                    column=name,
+                    fix=text("error.speed_records.none.fix"),
                 )
         return cls(frame.select(list(expected)))
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.launch import answer
 
@@ -34,7 +35,7 @@ def load(folder: str, threads: int, loader: str) -> dict[str, float]:
     from shipworthy.model.capabilities import Encodes, require
 
     # mypy takes no protocol as a value.
-    _model = require(found, Encodes, purpose="speed")  # type: ignore[type-abstract]
+    _model = require(found, Encodes, purpose=locale.text("error.speed_worker.purpose"))  # type: ignore[type-abstract]
     return {"seconds": time.perf_counter() - started}
 
 
@@ -76,7 +77,9 @@ def _function(name: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ModelError(f"the loader {name!r} cannot be used: {error}") from error
+        raise ModelError(
+            locale.text("error.speed_worker.loader", name=name, error=error)
+        ) from error
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,12 @@ def require(model: object, capability: type[T], *, purpose: str) -> T:
     lacks = missing(model, capability)
     if lacks:
         raise ModelError(
-            f"{purpose}: {type(model).__name__} is no {capability.__name__}",
-            fix=f"it lacks {', '.join(lacks)}",
+            text(
+                "error.capabilities.lacks",
+                purpose=purpose,
+                model=type(model).__name__,
+                capability=capability.__name__,
+            ),
+            fix=text("error.capabilities.lacks.fix", names=", ".join(lacks)),
         )
     return cast("T", model)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from shipworthy.core import locale
 from shipworthy.core.digest import digest_file, digest_json
 from shipworthy.core.errors import ModelError, nearest
 from shipworthy.core.files import write_atomically
@@ -67,19 +68,26 @@ def read_info(folder: Path | str) -> RuntimeInfo:
     file = _folder(folder) / INFO
     if not file.is_file():
         raise ModelError(
-            f"there is no {INFO}, so it is not known how to run this model", folder=folder,
-            fix="a plain Hugging Face folder is where a fine-tune starts, not a candidate",
-        )  # fmt: skip
+            locale.text("error.checkpoint.no_info", file=INFO),
+            folder=folder,
+            fix=locale.text("error.checkpoint.no_info.fix"),
+        )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{INFO} is no JSON ({error})", folder=folder) from error
+        raise ModelError(
+            locale.text("error.checkpoint.no_json", file=INFO, error=error), folder=folder
+        ) from error
     known = [f.name for f in fields(RuntimeInfo)]
     if not isinstance(values, dict):
-        raise ModelError(f"{INFO} is no JSON object", folder=folder)
+        raise ModelError(locale.text("error.checkpoint.no_object", file=INFO), folder=folder)
     for key in values:
         if key not in known:
-            raise ModelError(f"{INFO}: unknown key {key!r}", folder=folder, fix=nearest(key, known))
+            raise ModelError(
+                locale.text("error.checkpoint.unknown_key", file=INFO, key=key),
+                folder=folder,
+                fix=nearest(key, known),
+            )
     _check_info(values, folder)
     return RuntimeInfo(
         runtime=values["runtime"],
@@ -107,7 +115,7 @@ def artefact_files(folder: Path | str) -> dict[str, Path]:
         if (root / name).is_file():
             names[name] = root / name
         elif name in (CONFIG, TOKENIZER):
-            raise ModelError(f"there is no {name}", folder=folder)
+            raise ModelError(locale.text("error.checkpoint.absent", file=name), folder=folder)
     return dict(sorted(names.items()))
 
 
@@ -141,12 +149,11 @@ def weight_files(folder: Path | str, runtime: Runtime = "torch") -> tuple[Path, 
     pickles = sorted(f.name for pattern in _PICKLES for f in root.glob(pattern))
     if pickles:
         raise ModelError(
-            f"the weights are a pickle ({pickles[0]}), which can run any code when it is opened",
+            locale.text("error.checkpoint.pickle", file=pickles[0]),
             folder=folder,
-            fix=f"get {wanted} from the model's makers, or write it yourself where you trust the "
-            "file (`save_pretrained` of transformers does)",
+            fix=locale.text("error.checkpoint.pickle.fix", wanted=wanted),
         )
-    raise ModelError(f"there is no {wanted}", folder=folder)
+    raise ModelError(locale.text("error.checkpoint.absent", file=wanted), folder=folder)
 
 
 def companions(folder: Path | str) -> dict[str, bytes]:
@@ -163,30 +170,38 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     """Read `config.json`; raises ModelError where it is absent, damaged or asks for own code."""
     file = _folder(folder) / CONFIG
     if not file.is_file():
-        raise ModelError(f"there is no {CONFIG}", folder=folder, fix="is it a model's folder?")
+        raise ModelError(
+            locale.text("error.checkpoint.absent", file=CONFIG),
+            folder=folder,
+            fix=locale.text("error.checkpoint.absent.fix"),
+        )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{CONFIG} is no JSON ({error})", folder=folder) from error
+        raise ModelError(
+            locale.text("error.checkpoint.no_json", file=CONFIG, error=error), folder=folder
+        ) from error
     if not isinstance(config, dict):
-        raise ModelError(f"{CONFIG} is no JSON object", folder=folder)
+        raise ModelError(locale.text("error.checkpoint.no_object", file=CONFIG), folder=folder)
     if "auto_map" in config:
         raise ModelError(
-            "the model brings its own code, which is never run", folder=folder,
-            fix="use a model of a kind that transformers itself knows",
-        )  # fmt: skip
+            locale.text("error.checkpoint.own_code"),
+            folder=folder,
+            fix=locale.text("error.checkpoint.own_code.fix"),
+        )
     if (file.parent / "adapter_config.json").is_file():
         raise ModelError(
-            "the folder holds an adapter beside a model", folder=folder,
-            fix="merge the adapter into the weights and save the whole model",
-        )  # fmt: skip
+            locale.text("error.checkpoint.adapter"),
+            folder=folder,
+            fix=locale.text("error.checkpoint.adapter.fix"),
+        )
     return config
 
 
 def _folder(folder: Path | str) -> Path:
     root = Path(folder)
     if not root.is_dir():
-        raise ModelError("there is no such folder", folder=folder)
+        raise ModelError(locale.text("error.checkpoint.no_folder"), folder=folder)
     return root
 
 
@@ -194,26 +209,35 @@ def _shards(index: Path) -> Iterator[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index.name} is damaged", folder=index.parent) from error
+        raise ModelError(
+            locale.text("error.checkpoint.damaged", file=index.name), folder=index.parent
+        ) from error
     for name in names:
         file = index.parent / Path(str(name)).name
         if not file.is_file() or file.suffix != ".safetensors":
-            raise ModelError(f"{name}, named in {index.name}, is absent", folder=index.parent)
+            raise ModelError(
+                locale.text("error.checkpoint.no_shard", file=name, index=index.name),
+                folder=index.parent,
+            )
         yield file
 
 
 def _check_info(values: dict[str, Any], folder: Path | str) -> None:
     def refuse(key: str, wanted: str) -> ModelError:
-        return ModelError(f"{INFO}: {key} is {values.get(key)!r}", folder=folder, fix=wanted)
+        return ModelError(
+            locale.text("error.checkpoint.value", file=INFO, key=key, value=values.get(key)),
+            folder=folder,
+            fix=wanted,
+        )
 
     if values.get("runtime") not in RUNTIMES:
         raise refuse("runtime", nearest(str(values.get("runtime")), RUNTIMES))
     classes = values.get("classes")
     names = classes if isinstance(classes, list) else []
     if len({c for c in names if isinstance(c, str)}) < 2 or len(set(map(str, names))) < len(names):
-        raise refuse("classes", "it lists at least two names, each once")
+        raise refuse("classes", locale.text("error.checkpoint.classes.fix"))
     length = values.get("max_length")
     if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-        raise refuse("max_length", "it is a number of tokens, at least 2")
+        raise refuse("max_length", locale.text("error.checkpoint.max_length.fix"))
     if not isinstance(values.get("text"), str):
-        raise refuse("text", "it names the column with the text")
+        raise refuse("text", locale.text("error.checkpoint.text.fix"))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
 from shipworthy.model.checkpoint import GRAPH, INFO, companions, read_info, write_info
@@ -38,7 +39,9 @@ def export_onnx(folder: Path | str, out: Path | str) -> None:
     """
     info = read_info(folder)
     if info.runtime != "torch":
-        raise ModelError(f"its runtime is {info.runtime}; only torch is exported", folder=folder)
+        raise ModelError(
+            locale.text("error.onnx_export.runtime", runtime=info.runtime), folder=folder
+        )
     beside = companions(folder)
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,7 @@ def _graph(module: torch.nn.Module) -> onnx.ModelProto:
 
     size = sum(p.numel() * p.element_size() for p in module.parameters())
     if size > LARGEST_BYTES:
-        raise ModelError(f"{size / 2**30:.1f} GiB of weights don't fit into one ONNX file")
+        raise ModelError(locale.text("error.onnx_export.size", size=size / 2**30))
     model: Any = module
     # The plain attention is fewer nodes than the fused one, which is taken apart by the exporter.
     model.set_attn_implementation("eager")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 from shipworthy.data.batches import pad
 from shipworthy.model.checkpoint import GRAPH
 from shipworthy.model.text_classifier import Batching, TextClassifier, log_softmax
@@ -41,7 +42,9 @@ class OnnxClassifier(TextClassifier):
         """Load a folder; see `TextClassifier`. An int8 folder has `batch` "one" in any case."""
         super().__init__(folder, threads=threads, batch=batch)
         if self.info.runtime not in ("onnx", "onnx-int8"):
-            raise ModelError(f"its runtime is {self.info.runtime}, not onnx", folder=folder)
+            raise ModelError(
+                text("error.runtime.other", runtime=self.info.runtime, wanted="onnx"), folder=folder
+            )
         if self.info.runtime == "onnx-int8":
             self.batch = "one"
         self.session = self._session(self.threads)
@@ -97,4 +100,6 @@ class OnnxClassifier(TextClassifier):
             return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no base below Exception
             reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"{GRAPH} can't be loaded ({reason})", folder=self.folder) from error
+            raise ModelError(
+                text("error.onnx_runtime.load", file=GRAPH, reason=reason), folder=self.folder
+            ) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from shipworthy.core.errors import DataError
+from shipworthy.core.locale import text
 from shipworthy.model.class_names import canonical
 
 if TYPE_CHECKING:
@@ -38,14 +39,15 @@ def paired_rows(parent: Predictions, other: Predictions) -> IntArray:
 def _order(parent: Predictions, other: Predictions) -> IntArray:
     if (parent.ids is None) != (other.ids is None):
         raise DataError(
-            "ids are read from one file only", file=other.file, fix="read both with id="
+            text("error.pairing.one_id"), file=other.file, fix=text("error.pairing.one_id.fix")
         )
     if parent.ids is None or other.ids is None:
         if len(parent) != len(other):
             raise DataError(
-                f"{len(other):,} rows, but {parent.file} has {len(parent):,}", file=other.file,
-                fix="predict the same rows, and give --id COLUMN to pair them by name",
-            )  # fmt: skip
+                text("error.pairing.rows", rows=len(other), file=parent.file, expected=len(parent)),
+                file=other.file,
+                fix=text("error.pairing.rows.fix"),
+            )
         return np.arange(len(parent), dtype=np.int64)
     _check_same_ids(parent, other)
     _check_same_ids(other, parent, back=True)
@@ -62,16 +64,24 @@ def _check_same_ids(parent: Predictions, other: Predictions, *, back: bool = Fal
     absent = np.flatnonzero(~parent.ids.is_in(other.ids.implode()).to_numpy())
     if not len(absent):
         return
-    first, count = parent.ids[int(absent[0])], f"{len(absent):,} of {len(parent):,} rows"
+    first = parent.ids[int(absent[0])]
+    count = text("error.pairing.count", absent=len(absent), rows=len(parent))
     if back:
         raise DataError(
-            f"the id {first!r} is not in {other.file} ({count})", file=parent.file,
-            row=int(absent[0]) + 1, column=parent.id, fix="both files need exactly the same rows",
-        )  # fmt: skip
+            text("error.pairing.no_id", value=first, file=other.file, count=count),
+            file=parent.file,
+            row=int(absent[0]) + 1,
+            column=parent.id,
+            fix=text("error.pairing.same_rows.fix"),
+        )
     raise DataError(
-        f"no row with the id {first!r}, which is row {absent[0] + 1} of {parent.file} ({count})",
-        file=other.file, column=other.id, fix="both files need exactly the same rows",
-    )  # fmt: skip
+        text(
+            "error.pairing.id_absent", value=first, row=absent[0] + 1, file=parent.file, count=count
+        ),
+        file=other.file,
+        column=other.id,
+        fix=text("error.pairing.same_rows.fix"),
+    )
 
 
 def _check_labels(
@@ -84,11 +94,20 @@ def _check_labels(
     row = int(wrong[0])
     here, there = parent.classes[labels[order[row]]], parent.classes[parent.labels[row]]
     raise DataError(
-        f"the label is {here!r}, but {there!r} in row {row + 1} of {parent.file} "
-        f"({len(wrong):,} of {len(parent):,} rows differ)",
-        file=other.file, row=int(order[row]) + 1, column=other.label,
-        fix="labels must be equal" if other.id else "sort both files alike, or give --id COLUMN",
-    )  # fmt: skip
+        text(
+            "error.pairing.label",
+            here=here,
+            there=there,
+            row=row + 1,
+            file=parent.file,
+            wrong=len(wrong),
+            rows=len(parent),
+        ),
+        file=other.file,
+        row=int(order[row]) + 1,
+        column=other.label,
+        fix=text("error.pairing.label.fix") if other.id else text("error.pairing.order.fix"),
+    )
 
 
 def _check_frame(parent: Predictions, other: Predictions) -> None:
@@ -101,7 +120,9 @@ def _check_frame(parent: Predictions, other: Predictions) -> None:
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
-                f"{theirs[row]!r} here, but {ours[row]!r} in the same row of {parent.file}",
-                file=other.file, row=row + 1, column=column,
-                fix="sort both files alike, or give --id COLUMN",
-            )  # fmt: skip
+                text("error.pairing.group", here=theirs[row], there=ours[row], file=parent.file),
+                file=other.file,
+                row=row + 1,
+                column=column,
+                fix=text("error.pairing.order.fix"),
+            )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.locale import text
 from shipworthy.model.class_names import canonical, canonical_name, in_order
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class PredictionColumns:
         """Return a column of plain values."""
         if name not in self.table.columns:
             raise DataError(
-                "there is no such column", file=self.file, column=name,
+                text("error.table.no_column"),
+                file=self.file,
+                column=name,
                 fix=nearest(name, self.table.columns),
-            )  # fmt: skip
+            )
         values = self.table[name]
         if values.dtype.is_nested():
-            raise DataError("the column holds lists or records", file=self.file, column=name)
+            raise DataError(text("error.predictions.nested"), file=self.file, column=name)
         return values
 
     def complete(self, values: pl.Series, column: str, what: str) -> None:
@@ -51,10 +54,17 @@ class PredictionColumns:
         absent = np.flatnonzero(values.is_null().to_numpy())
         if len(absent):
             raise DataError(
-                f"the {what} is missing ({len(absent):,} of {len(values):,} rows)",
-                file=self.file, row=int(absent[0]) + 1, column=column,
-                fix="fill it in, or leave these rows out of every file",
-            )  # fmt: skip
+                text(
+                    "error.predictions.missing",
+                    what=text(f"error.predictions.role.{what}"),
+                    missing=len(absent),
+                    rows=len(values),
+                ),
+                file=self.file,
+                row=int(absent[0]) + 1,
+                column=column,
+                fix=text("error.predictions.missing.fix"),
+            )
 
     def names(self, column: str, what: str) -> pl.Series:
         """Return class names in canonical form, shape (n,), none missing."""
@@ -63,9 +73,13 @@ class PredictionColumns:
         distinct = values.n_unique()
         if distinct > MOST_CLASSES:
             raise DataError(
-                f"{distinct:,} different values, too many for classes",
-                file=self.file, column=column, fix=f"is this the {what} column?",
-            )  # fmt: skip
+                text("error.predictions.many_values", distinct=distinct),
+                file=self.file,
+                column=column,
+                fix=text(
+                    "error.predictions.many_values.fix", what=text(f"error.predictions.role.{what}")
+                ),
+            )
         return values
 
     def ids(self, column: str) -> pl.Series:
@@ -81,11 +95,14 @@ class PredictionColumns:
         if not first.all():
             again = int(np.flatnonzero(~first)[0])
             raise DataError(
-                f"the id {values[again]!r} stands there twice "
-                f"(rows repeat {int((~first).sum()):,} ids)",
-                file=self.file, row=again + 1, column=column,
-                fix="an id names one row; drop the repeated rows or choose another column",
-            )  # fmt: skip
+                text(
+                    "error.predictions.id_twice", value=values[again], repeated=int((~first).sum())
+                ),
+                file=self.file,
+                row=again + 1,
+                column=column,
+                fix=text("error.predictions.id_twice.fix"),
+            )
         return values.alias("id")
 
     def scores(
@@ -108,12 +125,14 @@ class PredictionColumns:
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
         if len(wrong):
             row = int(wrong[0])
-            shown = "missing" if raw[row] is None else f"{raw[row]}"
+            shown = text("error.predictions.missing_score") if raw[row] is None else f"{raw[row]}"
             raise DataError(
-                f"the score is {shown}, not a probability ({len(wrong):,} of {len(values):,} rows)",
-                file=self.file, row=row + 1, column=column,
-                fix="give the column with P(class) in [0, 1]",
-            )  # fmt: skip
+                text("error.predictions.score", shown=shown, wrong=len(wrong), rows=len(values)),
+                file=self.file,
+                row=row + 1,
+                column=column,
+                fix=text("error.predictions.score.fix"),
+            )
         return np.asarray(values, dtype=np.float64)
 
 
@@ -123,16 +142,22 @@ def check_classes(
     """Raise DataError where labels hold one class only or an answer is a number between classes."""
     if len(labels) < 2:
         raise DataError(
-            f"every row has the label {next(iter(labels))!r}", file=file, column=label,
-            fix="a test set needs at least two classes",
-        )  # fmt: skip
+            text("error.predictions.one_class", name=next(iter(labels))),
+            file=file,
+            column=label,
+            fix=text("error.predictions.one_class.fix"),
+        )
     decimal = answers.str.contains(r"^[+-]?\d*\.\d+(?:[eE][+-]?\d+)?$") & ~answers.is_in(
         sorted(labels)
     )
     if decimal.any():
         row = int(np.flatnonzero(decimal.to_numpy())[0])
         raise DataError(
-            f"the prediction {answers[row]!r} is none of the classes {', '.join(in_order(labels))}",
-            file=file, row=row + 1, column=prediction,
-            fix="a column of scores goes to --score; --prediction takes the class that was chosen",
-        )  # fmt: skip
+            text(
+                "error.predictions.decimal", value=answers[row], classes=", ".join(in_order(labels))
+            ),
+            file=file,
+            row=row + 1,
+            column=prediction,
+            fix=text("error.predictions.decimal.fix"),
+        )

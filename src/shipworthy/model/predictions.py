@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.locale import text
 from shipworthy.model.class_names import canonical_name, default_positive, in_order, unified
 from shipworthy.model.pairing import paired_rows
 from shipworthy.model.prediction_columns import PredictionColumns, check_classes
@@ -130,7 +131,7 @@ def load_predictions(
 
         file, table = str(source), read_table(source)
     if table.height == 0:
-        raise DataError("the file has no rows", file=file)
+        raise DataError(text("error.predictions.no_rows"), file=file)
     reader = PredictionColumns(table, file)
     wanted = tuple(dict.fromkeys(groups))
     columns = dict.fromkeys([*wanted, *([unit] if unit else [])])
@@ -145,10 +146,11 @@ def load_predictions(
         named = reader.names(label, "label")
     elif ids is None:
         raise DataError(
-            "there is no such column", file=file, column=label,
-            fix=f"{nearest(label, table.columns)}; rows pair by position only where both files "
-            "carry the labels, else give --id",
-        )  # fmt: skip
+            text("error.table.no_column"),
+            file=file,
+            column=label,
+            fix=text("error.predictions.no_label.fix", meant=nearest(label, table.columns)),
+        )
     answers = reader.names(prediction, "prediction")
     scores, scored = reader.scores(score)
 
@@ -197,7 +199,9 @@ def align(parent: Predictions, *candidates: Predictions) -> tuple[Predictions, .
     another label, or, by position, another group.
     """
     if parent.labels is None:
-        raise DataError("the parent's file needs labels", file=parent.file, column=parent.label)
+        raise DataError(
+            text("error.predictions.parent_labels"), file=parent.file, column=parent.label
+        )
     everyone = (parent, *candidates)
     renames = unified(c for p in everyone for c in p.classes)
     classes = in_order(renames.get(c, c) for p in everyone for c in p.classes)
@@ -244,16 +248,20 @@ def _positive(
         name = {"true": "1", "false": "0"}.get(name, name) if name not in classes else name
         if strict and name not in classes:
             raise DataError(
-                f"the positive class {positive!r} does not occur", file=file, column=label,
+                text("error.predictions.no_positive", positive=positive),
+                file=file,
+                column=label,
                 fix=nearest(name, classes),
-            )  # fmt: skip
+            )
         return name
     found = default_positive(classes) if len(classes) <= 2 else None
     if strict and found is None and len(classes) == 2:
         raise DataError(
-            "it is not known which class is the positive one", file=file, column=label,
-            fix=f"give --positive, one of: {', '.join(classes)}",
-        )  # fmt: skip
+            text("error.predictions.which_positive"),
+            file=file,
+            column=label,
+            fix=text("error.predictions.which_positive.fix", classes=", ".join(classes)),
+        )
     return found
 
 
@@ -264,9 +272,10 @@ def _checked_scores(one: Predictions, *, final: bool) -> Predictions:
     listed = ", ".join(one.classes)
     if len(one.scored) <= 1 and len(one.classes) != 2:
         raise DataError(
-            f"one score column serves two classes, but there are {len(one.classes)}: {listed}",
-            file=one.file, fix="give --score CLASS=COLUMN once per class",
-        )  # fmt: skip
+            text("error.predictions.score_classes", number=len(one.classes), listed=listed),
+            file=one.file,
+            fix=text("error.predictions.score_classes.fix"),
+        )
     if len(one.scored) == 1:
         return one
     lacking = sorted(set(one.classes) - set(one.scored))
@@ -275,16 +284,19 @@ def _checked_scores(one: Predictions, *, final: bool) -> Predictions:
     needed = [c for c in lacking if one.classes.index(c) in answered | labelled]
     if needed:
         raise DataError(
-            f"the class {needed[0]!r} has no score column", file=one.file,
-            fix=f"give --score {needed[0]}=COLUMN; the classes are {listed}",
-        )  # fmt: skip
+            text("error.predictions.no_score", name=needed[0]),
+            file=one.file,
+            fix=text("error.predictions.no_score.fix", name=needed[0], listed=listed),
+        )
     total = one.scores.sum(axis=1)
     off = np.flatnonzero(np.abs(total - 1.0) > SUM_TOLERANCE)
     if len(off):
         raise DataError(
-            f"the scores add up to {total[off[0]]:.4g}, not 1 ({len(off):,} rows)",
-            file=one.file, row=int(off[0]) + 1, fix="give one probability column per class",
-        )  # fmt: skip
+            text("error.predictions.sum", total=total[off[0]], rows=len(off)),
+            file=one.file,
+            row=int(off[0]) + 1,
+            fix=text("error.predictions.sum.fix"),
+        )
     return replace(one, scores=one.scores / total[:, None])
 
 

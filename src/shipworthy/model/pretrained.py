@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
 from shipworthy.model.checkpoint import (
@@ -61,13 +62,14 @@ def load_pretrained(
     limit = _longest(config)
     if limit is not None and max_length > limit:
         raise ModelError(
-            f"it reads {limit} tokens at most, fewer than the max_length of {max_length}",
-            folder=folder, fix=f"set max_length to {limit} or less",
-        )  # fmt: skip
+            locale.text("error.pretrained.length", limit=limit, max_length=max_length),
+            folder=folder,
+            fix=locale.text("error.pretrained.length.fix", limit=limit),
+        )
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     if config.pad_token_id is None:
-        raise ModelError("neither config nor tokenizer names a padding token", folder=folder)
+        raise ModelError(locale.text("error.pretrained.padding"), folder=folder)
     tokenizer.model_max_length = max_length
     with _transformers(folder), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -126,7 +128,9 @@ def load_module(folder: Path | str) -> torch.nn.Module:
 
     info = read_info(folder)
     if info.runtime not in ("torch", "torch-bf16"):
-        raise ModelError(f"its runtime is {info.runtime}, not torch", folder=folder)
+        raise ModelError(
+            locale.text("error.runtime.other", runtime=info.runtime, wanted="torch"), folder=folder
+        )
     read_config(folder)
     weight_files(folder)
     dtype = torch.float32 if info.runtime == "torch" else torch.bfloat16
@@ -136,11 +140,15 @@ def load_module(folder: Path | str) -> torch.nn.Module:
         )
     lacking = sorted(found["missing_keys"])
     if lacking:
-        raise ModelError(f"the weights lack {lacking[0]}", folder=folder)
+        raise ModelError(locale.text("error.pretrained.weight", name=lacking[0]), folder=folder)
     if module.config.num_labels != len(info.classes):
         raise ModelError(
-            f"the head has {module.config.num_labels} outputs, but {INFO} names "
-            f"{len(info.classes)} classes",
+            locale.text(
+                "error.pretrained.head_info",
+                outputs=module.config.num_labels,
+                file=INFO,
+                classes=len(info.classes),
+            ),
             folder=folder,
         )
     result: torch.nn.Module = module.eval()
@@ -153,11 +161,13 @@ def load_tokenizer(folder: Path | str) -> Any:
 
     file = Path(folder) / TOKENIZER
     if not file.is_file():
-        raise ModelError(f"there is no {TOKENIZER}", folder=folder)
+        raise ModelError(locale.text("error.checkpoint.absent", file=TOKENIZER), folder=folder)
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
-        raise ModelError(f"{TOKENIZER} can't be read ({error})", folder=folder) from error
+        raise ModelError(
+            locale.text("error.pretrained.tokenizer", file=TOKENIZER, error=error), folder=folder
+        ) from error
 
 
 def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo) -> Path:
@@ -166,15 +176,22 @@ def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo
 
     expected = {"torch": torch.float32, "torch-bf16": torch.bfloat16}.get(info.runtime)
     if expected is None:
-        raise ModelError(f"a torch module can't be saved for {info.runtime}", folder=folder)
+        raise ModelError(locale.text("error.pretrained.save", runtime=info.runtime), folder=folder)
     kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
     if kinds != {expected}:
         found = ", ".join(sorted(str(k) for k in kinds)) or "none"
-        raise ModelError(f"{info.runtime} takes {expected} weights, not {found}", folder=folder)
+        raise ModelError(
+            locale.text(
+                "error.pretrained.kind", runtime=info.runtime, expected=expected, found=found
+            ),
+            folder=folder,
+        )
     model: Any = module
     if model.config.num_labels != len(info.classes):
         raise ModelError(
-            f"the head has {model.config.num_labels} outputs for {len(info.classes)} classes",
+            locale.text(
+                "error.pretrained.head", outputs=model.config.num_labels, classes=len(info.classes)
+            ),
             folder=folder,
         )
     root = Path(folder)
@@ -200,10 +217,14 @@ def _transformers(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise ModelError(f"the weights are damaged ({error})", folder=folder) from error
+        raise ModelError(
+            locale.text("error.pretrained.damaged", error=error), folder=folder
+        ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise ModelError(f"transformers can't use it ({first.strip()})", folder=folder) from error
+        raise ModelError(
+            locale.text("error.pretrained.unusable", reason=first.strip()), folder=folder
+        ) from error
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -215,12 +236,18 @@ def _load_tokenizer(folder: Path | str) -> Any:
 
     # Where all of these are absent, transformers makes up an empty vocabulary.
     if not any((Path(folder) / name).is_file() for name in VOCABULARIES):
-        raise ModelError("there is no vocabulary", folder=folder, fix=f"a {TOKENIZER} is needed")
+        raise ModelError(
+            locale.text("error.pretrained.vocabulary"),
+            folder=folder,
+            fix=locale.text("error.pretrained.needs", file=TOKENIZER),
+        )
     with _transformers(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelError(
-            "the tokenizer is a slow one", folder=folder, fix=f"a {TOKENIZER} is needed"
+            locale.text("error.pretrained.slow_tokenizer"),
+            folder=folder,
+            fix=locale.text("error.pretrained.needs", file=TOKENIZER),
         )
     return tokenizer
 
@@ -257,9 +284,10 @@ def _check_new(module: Any, new: set[str], folder: Path | str) -> None:
     absent = sorted(k for k in new if k.startswith(base) and ".pooler." not in k)
     if absent:
         raise ModelError(
-            f"the weights lack {absent[0]} ({len(absent)} absent)", folder=folder,
-            fix="are config.json and the weights of the same model?",
-        )  # fmt: skip
+            locale.text("error.pretrained.weights", name=absent[0], number=len(absent)),
+            folder=folder,
+            fix=locale.text("error.pretrained.weights.fix"),
+        )
 
 
 def _redraw_head(module: Any, new: set[str]) -> None:

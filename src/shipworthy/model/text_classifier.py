@@ -14,6 +14,7 @@ import numpy as np
 
 from shipworthy.core.device import threads as available_threads
 from shipworthy.core.errors import DataError, InputError, nearest
+from shipworthy.core.locale import text
 from shipworthy.data.batches import buckets, encode, pad
 from shipworthy.model.checkpoint import artefact_files, read_config, read_info
 from shipworthy.model.pretrained import load_tokenizer
@@ -52,7 +53,7 @@ class TextClassifier(ABC):
         Raises ModelError where the folder is incomplete or unsafe.
         """
         if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; it starts at 1")
+            raise InputError(text("error.text_classifier.threads", threads=threads))
         self.folder = Path(folder)
         self.info = read_info(folder)
         artefact_files(folder)
@@ -93,7 +94,7 @@ class TextClassifier(ABC):
         column = self.info.text
         if column not in rows.columns:
             raise DataError(
-                f"the model reads the column {column!r}, which is not there",
+                text("error.text_classifier.column", column=column),
                 fix=nearest(column, rows.columns),
             )
         return self.score(self.encode(rows[column].to_list()), step)

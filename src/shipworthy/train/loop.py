@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from shipworthy.core import locale
 from shipworthy.core.digest import digest_bytes, digest_folder, digest_json
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.core.progress import progress
@@ -151,12 +152,12 @@ class Run:
     ) -> None:
         regularization = settings.regularization
         if not len(train):
-            raise DataError("there are no rows to train on")
+            raise DataError(locale.text("error.loop.no_rows"))
         if not len(calibration) and regularization.early_stopping != "off":
             raise SettingsError(
-                "there are no calibration rows to stop by",
+                locale.text("error.loop.no_calibration"),
                 key="train.regularization.early_stopping",
-                fix="give data.shares.calibration some, or write early_stopping: off",
+                fix=locale.text("error.loop.no_calibration.fix"),
             )
         self.module, self.rows, self.calibration = module, train, calibration
         self.settings, self.seed = settings, seed
@@ -264,9 +265,9 @@ class Run:
         loss = self.add_gradient(rows)
         if not math.isfinite(loss):
             raise SettingsError(
-                f"the loss is {loss} after {self.position.step} steps",
+                locale.text("error.loop.loss", loss=loss, step=self.position.step),
                 key="train.learning_rate",
-                fix=f"make it smaller than {self.settings.learning_rate:g}",
+                fix=locale.text("error.loop.loss.fix", rate=self.settings.learning_rate),
             )
         if self.settings.max_grad_norm != "off":
             torch.nn.utils.clip_grad_norm_(self._trained, self.settings.max_grad_norm)

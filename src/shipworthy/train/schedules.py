@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shipworthy.core.errors import SettingsError, nearest
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,9 @@ def factor(name: str, progress: ArrayLike, *, warmup_ratio: float = 0.0) -> NDAr
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     if name not in SCHEDULES:
-        raise SettingsError(f"no schedule is called {name!r}", fix=nearest(name, SCHEDULES))
+        raise SettingsError(
+            text("error.schedules.unknown", name=name), fix=nearest(name, SCHEDULES)
+        )
     p = np.asarray(progress, dtype=np.float64)
     falling = SCHEDULES[name](np.clip((p - warmup_ratio) / (1.0 - warmup_ratio), 0.0, 1.0))
     if warmup_ratio == 0.0:
@@ -69,7 +72,7 @@ def learning_rates(
     [0.0, 4.0, 8.0, 4.0]
     """
     if steps < 1 or not 0 <= warmup < steps:
-        raise SettingsError(f"{warmup} warm-up steps do not fit into {steps} steps")
+        raise SettingsError(text("error.schedules.warmup", warmup=warmup, steps=steps))
     return peak * factor(name, np.arange(steps) / steps, warmup_ratio=warmup / steps)
 
 

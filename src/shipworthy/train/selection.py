@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,9 +34,9 @@ def select(frame: pl.DataFrame, wanted: int | None, *, unit: str | None, seed: i
             left -= int(sizes[number])
     if not kept.any():
         raise DataError(
-            f"no unit has as few as {wanted} rows; the smallest has {int(sizes.min())}",
+            text("error.selection.units", wanted=wanted, smallest=int(sizes.min())),
             column=unit,
-            fix="raise train.rows",
+            fix=text("error.selection.units.fix"),
         )
     return frame.filter(kept[units])
 
@@ -53,10 +54,10 @@ def class_numbers(
     if (labels < 0).any():
         row = int((labels < 0).argmax())
         raise DataError(
-            f"the label {values[row]!r} is not one of the classes",
+            text("error.selection.label", value=values[row]),
             row=row + 1,
             column=label,
-            file=f"({split} rows)",
+            file=text("error.selection.split", split=split),
             fix=nearest(str(values[row]), classes),
         )
     return labels
@@ -68,9 +69,9 @@ def require_classes(labels: NDArray[np.int64], *, label: str, classes: tuple[str
     if (counts == 0).any():
         absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
         raise DataError(
-            f"none of the {len(labels):,} training rows has the label {absent[0]!r}",
+            text("error.selection.no_class", rows=len(labels), name=absent[0]),
             column=label,
-            fix="train on more rows, or remove the class",
+            fix=text("error.selection.no_class.fix"),
         )
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shipworthy.core.locale import text
+
 ScheduleName = Literal["cosine", "linear", "constant"]
 
 
@@ -67,8 +69,11 @@ class BatchSizeSettings(BaseModel):
     def _part_of_the_whole(self) -> BatchSizeSettings:
         if self.per_device != "auto" and self.per_device > self.global_rows:
             raise ValueError(
-                f"per_device {self.per_device} is more than the {self.global_rows} rows of a step; "
-                f"make it at most {self.global_rows}, or auto"
+                text(
+                    "error.train_settings.per_device",
+                    per_device=self.per_device,
+                    rows=self.global_rows,
+                )
             )
         return self
 
@@ -94,10 +99,7 @@ class ParallelSettings(BaseModel):
     def _one_process(self) -> ParallelSettings:
         for name, count in self:
             if count != 1:
-                raise ValueError(
-                    f"{name}: {count} is not available in this version; leave it at 1, or write "
-                    "parallel: auto"
-                )
+                raise ValueError(text("error.train_settings.parallel", name=name, count=count))
         return self
 
 
