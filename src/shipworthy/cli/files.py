@@ -27,8 +27,12 @@ def judge(
         list[Path], typer.Argument(help="Predictions of each candidate.", metavar="CANDIDATE")
     ],
     policy: Annotated[Path, typer.Option(help="Policy file, or a project file.", metavar="FILE")],
-    label: Annotated[str, typer.Option(help="Column with the true class.", metavar="COLUMN")],
-    prediction: Annotated[str, typer.Option(help="Column with the answer.", metavar="COLUMN")],
+    label: Annotated[
+        str | None, typer.Option(help="Column with the true class.", metavar="COLUMN")
+    ] = None,
+    prediction: Annotated[
+        str | None, typer.Option(help="Column with the answer.", metavar="COLUMN")
+    ] = None,
     id: Annotated[
         str | None,
         typer.Option(
@@ -64,6 +68,13 @@ def judge(
         Path | None,
         typer.Option(help="Ledger that counts looks at these rows.", metavar="FILE"),
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Column of the texts, to show some whose answer changed."),
+    ] = None,
+    examples: Annotated[
+        str, typer.Option(help="Form of these texts: none, deidentified or raw.")
+    ] = "deidentified",
     report: Report = None,
     out: Annotated[
         Path | None,
@@ -100,6 +111,8 @@ def judge(
         unit=unit,
         ledger=ledger,
         intersections=intersections,
+        text=text,
+        examples=_examples_form(examples),
     )
     if out is not None:
         with writing(out):
@@ -109,6 +122,16 @@ def judge(
         with writing(page):
             write_report(found, page)
     return show(found, as_json=json, report=page, folder=out)
+
+
+def _examples_form(asked: str) -> Literal["none", "deidentified", "raw"]:
+    from shipworthy.core.errors import InputError
+    from shipworthy.core.locale import text
+
+    for form in get_args(_Examples):
+        if asked == form:
+            return form
+    raise InputError(text("error.examples.form", form=asked))
 
 
 def _scores(given: list[str] | None) -> str | dict[str, str] | None:

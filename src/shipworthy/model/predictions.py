@@ -41,7 +41,7 @@ class Predictions:
     (n,); labels is None for a candidate's file without them. scores: shape (n, s) in [0, 1], one
     column for each class in `scored` (one column alone: of two classes), or None.
     frame: the group and unit columns, n rows, of the parent once aligned.
-    digest: of the whole file, all columns in order.
+    digest: of the whole file, all columns in order. texts: n of the parent, where they were asked for.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Predictions:
     groups: tuple[str, ...]
     unit: str | None
     digest: str = field(default="", repr=False)
+    texts: pl.Series | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -111,11 +112,13 @@ def load_predictions(
     unit: str | None = None,
     name: str = "",
     candidate: bool = False,
+    text: str | None = None,
 ) -> Predictions:
-    """Read and check a file (or frame) of predictions.
+    """Read and check a file (or frame) of predictions, or the log of an evaluation tool.
 
     score: the column with P(positive) of two classes, or {class: column} for any number of classes.
     candidate: label, group and unit columns may be absent; without labels an id column is needed.
+    text: column of texts to keep; it changes nothing else.
     Raises DataError naming file, row and column: no rows, unknown column, missing label,
     prediction, unit or id, an id twice, a score that is no probability, one class only, no known
     positive class.
@@ -127,9 +130,11 @@ def load_predictions(
     if isinstance(source, pl.DataFrame):
         file, table = name or "predictions", source
     else:
-        from shipworthy.data.sources import read_table
+        from shipworthy.model.evaluation_logs import read_answers_table, recognise, score_columns
 
-        file, table = str(source), read_table(source)
+        file, table = str(source), read_answers_table(source)
+        if score is None and recognise(source) is not None:
+            score = score_columns(table) or None
     if table.height == 0:
         raise DataError(text("error.predictions.no_rows"), file=file)
     reader = PredictionColumns(table, file)
@@ -185,6 +190,7 @@ def load_predictions(
             groups=wanted,
             unit=unit,
             digest=digest_frame(table),
+            texts=reader.column(text).cast(pl.String).fill_null("") if text else None,
         ),
         final=not candidate,
     )

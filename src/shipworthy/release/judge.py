@@ -10,16 +10,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError
 from shipworthy.core.ledger import Ledger
+from shipworthy.core.locale import text
 from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
 from shipworthy.core.records import Candidate
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.model.predictions import Predictions, align, load_predictions
-from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.answers_table import AnswersTable, answers_table
+from shipworthy.release.examples import choose_examples
+from shipworthy.release.judgement import Example, Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.ruler import Ruler, Subject
@@ -36,8 +39,8 @@ def judge(
     candidates: Source | Sequence[Source],
     policy: Path | str | Policy | Sequence[Any] | Mapping[str, Any],
     *,
-    label: str,
-    prediction: str,
+    label: str | None = None,
+    prediction: str | None = None,
     score: str | Mapping[str, str] | None = None,
     id: str | None = None,
     positive: str | None = None,
@@ -46,14 +49,19 @@ def judge(
     ledger: Path | str | Ledger | None = None,
     intersections: int = 1,
     name: str = "",
+    text: str | None = None,
+    examples: Literal["none", "deidentified", "raw"] = "deidentified",
 ) -> Judgement:
     """Judge candidates against their parent on the same rows.
 
-    parent, candidates: files (CSV, JSON Lines, Parquet) or frames of predictions. policy: a file, a
+    parent, candidates: files (CSV, JSON Lines, Parquet), frames of predictions, or logs of the
+    tools that `model.evaluation_logs` knows, which name their columns themselves. policy: a file, a
     Policy, or its parsed value. label, prediction, id, unit: columns; groups: columns whose values
     are slices; score: the column of P(positive), or {class: column}. positive: the positive class
     where it is not called 1, true, yes or pos. ledger: a file that counts looks at these rows.
     intersections: up to how many group columns are crossed where the policy says `each group`.
+    text: column of the parent's texts, of which the report then shows some whose answer changed;
+    examples: their form. Neither changes what is decided or counts as another look.
     Raises InputError (with file, row, column or key) where something does not fit; nothing is
     written to the ledger then.
     """
@@ -65,13 +73,16 @@ def judge(
     written = policy if isinstance(policy, Policy) else load_policy(policy)
     file = policy if isinstance(policy, Path | str) else None
     check_fit(written, groups, file=file, remedy="declare group columns with --group")
+    label, prediction, id = _named(parent, label, prediction, id)
     columns: dict[str, Any] = dict(
         label=label, prediction=prediction, score=score, id=id, positive=positive,
         groups=groups, unit=unit,
     )  # fmt: skip
     names = _names([parent, *sources])
     loaded = [
-        load_predictions(source, **columns, name=name, candidate=place > 0)
+        load_predictions(
+            source, **columns, name=name, candidate=place > 0, text=None if place else text
+        )
         for place, (source, name) in enumerate(zip([parent, *sources], names, strict=True))
     ]
     subjects = _subjects(align(*loaded))
@@ -94,8 +105,33 @@ def judge(
     notes = [] if ledger is not None else [Phrase("judge.note.no_ledger")]
     if unit is None:
         notes.append(Phrase("judge.note.independent"))
-    found = reach_verdict(question, ruler, others, notes=tuple(notes))
+    asked_again = {
+        **columns,
+        "groups": list(groups),
+        "intersections": intersections,
+        "files": [s.candidate.folder for s in subjects] if _are_files(parent, *sources) else [],
+    }
+    found = reach_verdict(
+        question, ruler, others, notes=tuple(notes), sources=asked_again,
+        answers=lambda: _answers(subjects), examples=_examples(subjects, examples),
+    )  # fmt: skip
     return replace(found, seconds=time.monotonic() - started)
+
+
+def _named(
+    parent: Source, label: str | None, prediction: str | None, id: str | None
+) -> tuple[str, str, str | None]:
+    """Return the columns of label, prediction and id; a log of an evaluation has its own."""
+    from shipworthy.model import evaluation_logs
+
+    if isinstance(parent, Path | str) and evaluation_logs.recognise(parent) in ("lm-eval", "inspect"):
+        label = label or evaluation_logs.LABEL
+        prediction = prediction or evaluation_logs.PREDICTION
+        id = id or evaluation_logs.ID
+    if label is None or prediction is None:
+        missing = "--label" if label is None else "--prediction"
+        raise InputError(text("error.judge.no_column", file=parent, option=missing))
+    return label, prediction, id
 
 
 def _subjects(aligned: Sequence[Predictions]) -> list[Subject]:
@@ -156,13 +192,7 @@ def _open(
     candidates: Sequence[Subject],
 ) -> OpeningState:
     book = ledger if isinstance(ledger, Ledger) or ledger is None else Ledger(ledger)
-    ids = parent.ids
-    if ids is None:
-        # Without ids a row is known only as the n-th of this very test set.
-        ids_of = (f"{parent.data_digest}/{place}" for place in range(len(parent)))
-        hashes = row_hashes(ids_of)
-    else:
-        hashes = row_hashes(ids.to_list())
+    hashes = row_hashes(_row_names(parent))
     return open_test(
         book,
         test_digest=parent.data_digest,
@@ -171,6 +201,35 @@ def _open(
         policy_digest=asked,
         nominated=[s.candidate.id for s in candidates],
     )
+
+
+def _examples(
+    subjects: Sequence[Subject], form: Literal["none", "deidentified", "raw"]
+) -> tuple[Example, ...]:
+    parent = subjects[0].predictions
+    if parent.texts is None or form == "none":
+        return ()
+    return choose_examples(parent, subjects[1:], parent.texts, form=form)
+
+
+def _row_names(parent: Predictions) -> list[str]:
+    """Names of the rows; without ids a row is known only as the n-th of this very test set."""
+    if parent.ids is not None:
+        return parent.ids.to_list()
+    return [f"{parent.data_digest}/{place}" for place in range(len(parent))]
+
+
+def _answers(subjects: Sequence[Subject]) -> AnswersTable:
+    parent = subjects[0].predictions
+    return answers_table(
+        {s.candidate.id: s.predictions for s in subjects},
+        _row_names(parent),
+        named_by="position" if parent.ids is None else "id",
+    )
+
+
+def _are_files(*sources: Any) -> bool:
+    return all(isinstance(source, Path | str) for source in sources)
 
 
 def _names(sources: Sequence[Any]) -> list[str]:

@@ -1,0 +1,156 @@
+"""Logs of Inspect: the letter that a scorer took for the answer, beside the target.
+
+A log is one JSON document, or an `.eval` archive with one JSON file a sample. Those archives are
+compressed with Zstandard, which `zipfile` does not know here, so its bytes go through pyarrow.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.errors import DataError
+from shipworthy.core.locale import text
+from shipworthy.model.evaluation_logs import (
+    ID,
+    LABEL,
+    PREDICTION,
+    TASK,
+    columns_for_groups,
+    parsed,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+EPOCH = "epoch"
+_ZSTANDARD = 93
+_LOCAL_HEADER = 30
+
+NO_ANSWER = "(none)"
+"""The answer of a sample in which the scorer found none: a wrong one, but an answer."""
+
+
+def read_inspect_log(file: Path) -> pl.DataFrame:
+    """Return the answers of a log, one row a sample and epoch.
+
+    Columns: id (with the epoch where there are several), task, target, answer, epoch, and short
+    plain metadata of the samples. Raises DataError where the run did not finish, a sample failed,
+    or the task has no choices.
+    """
+    import polars as pl
+
+    header, samples = _document(file) if file.suffix == ".json" else _archive(file)
+    if header.get("status") != "success":
+        raise DataError(
+            text("error.logs.unfinished", status=header.get("status")),
+            file=file,
+            fix=text("error.logs.unfinished.fix"),
+        )
+    task = str(header.get("eval", {}).get("task", file.stem))
+    rows = [_row(file, number, task, sample) for number, sample in enumerate(samples, start=1)]
+    if not rows:
+        raise DataError(text("error.logs.empty"), file=file)
+    rows.sort(key=lambda row: (row[ID], row[EPOCH]))
+    if len({row[EPOCH] for row in rows}) > 1:
+        for row in rows:
+            row[ID] = f"{row[ID]}/{row[EPOCH]}"
+    columns: dict[str, Any] = {
+        name: [row[name] for row in rows] for name in (ID, TASK, LABEL, PREDICTION, EPOCH)
+    }
+    found = columns_for_groups(row["metadata"] for row in rows)
+    return pl.DataFrame(columns | {k: v for k, v in found.items() if k not in columns})
+
+
+def _document(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        log = parsed(file.read_bytes(), str(file))
+    except OSError as error:
+        raise DataError(text("error.logs.broken", reason=error.strerror), file=file) from None
+    return log, log.get("samples") or []
+
+
+def _archive(file: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    try:
+        archive = zipfile.ZipFile(file)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(text("error.logs.broken", reason=str(error)), file=file) from None
+    return _member(file, archive, "header.json"), _archived(file, archive)
+
+
+def _archived(file: Path, archive: zipfile.ZipFile) -> Iterator[dict[str, Any]]:
+    """Yield the samples one by one: each may hold a long conversation."""
+    with archive:
+        for name in archive.namelist():
+            if name.startswith("samples/") and name.endswith(".json"):
+                yield _member(file, archive, name)
+
+
+def _member(file: Path, archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    """Return the JSON object of one file in an archive."""
+    try:
+        found: dict[str, Any] = parsed(_content(archive, archive.getinfo(name)), f"{file}/{name}")
+    except (OSError, KeyError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).strip("'\"")
+        raise DataError(text("error.logs.broken", reason=reason), file=file) from None
+    return found
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.compress_type != _ZSTANDARD:
+        return archive.read(member)
+    import pyarrow as pa
+
+    opened = archive.fp
+    assert opened is not None
+    opened.seek(member.header_offset)
+    header = opened.read(_LOCAL_HEADER)
+    # The local header repeats name and extra field, with lengths of its own (APPNOTE 4.3.7).
+    names, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    opened.seek(names + extra, 1)
+    packed = opened.read(member.compress_size)
+    content: bytes = pa.decompress(
+        packed, decompressed_size=member.file_size, codec="zstd", asbytes=True
+    )
+    if zlib.crc32(content) != member.CRC:
+        raise zipfile.BadZipFile(f"{member.filename}: the checksum does not fit")
+    return content
+
+
+def _row(file: Path, number: int, task: str, sample: dict[str, Any]) -> dict[str, Any]:
+    if sample.get("error"):
+        raise DataError(
+            text("error.logs.failed_sample", sample=sample.get("id")),
+            file=file,
+            row=number,
+            fix=text("error.logs.unfinished.fix"),
+        )
+    scores = list((sample.get("scores") or {}).values())
+    target = sample.get("target")
+    if not sample.get("choices") or not scores or not isinstance(target, str):
+        raise DataError(
+            text("error.logs.no_choice", task=task),
+            file=file,
+            row=number,
+            fix=text("error.logs.no_choice.fix"),
+        )
+    answer = str(scores[0].get("answer") or NO_ANSWER)
+    said = scores[0].get("value")
+    if said in ("C", "I") and (said == "C") != (answer == target):
+        raise DataError(
+            text("error.logs.disagrees", metric="score", value=said),
+            file=file,
+            row=number,
+            fix=text("error.logs.disagrees.fix"),
+        )
+    return {
+        ID: str(sample["id"]),
+        TASK: task,
+        LABEL: target,
+        PREDICTION: answer,
+        EPOCH: int(sample.get("epoch", 1)),
+        "metadata": sample.get("metadata") or {},
+    }
