@@ -18,6 +18,7 @@ from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
 from shipworthy.measure.settings import SpeedSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
+from shipworthy.team.roster import check_owners, load_roster
 from shipworthy.train.settings import TrainSettings
 
 Task: TypeAlias = Literal[
@@ -111,7 +112,9 @@ def _resolved(project: Project, document: Document, folder: Path) -> Project:
         "data": _data(project.data, document, folder),
     }
     if project.team is not None:
-        changes["team"] = _existing(project.team, document, ("team",), folder)
+        team = _existing(project.team, document, ("team",), folder)
+        check_owners(project.policy.policy().limits, load_roster(team), team)
+        changes["team"] = team
     return project.model_copy(update=changes)
 
 
