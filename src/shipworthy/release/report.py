@@ -22,6 +22,7 @@ from shipworthy.core.records import Answer, Outcome
 from shipworthy.release import charts
 from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
+from shipworthy.release.example_rows import example_rows
 from shipworthy.release.headings import candidates_heading
 from shipworthy.release.judgement import Judgement, NextStep
 from shipworthy.release.limit_rows import LimitRow
@@ -91,6 +92,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "candidates_heading": candidates_heading(asked),
         "candidates": candidates_table(asked),
         "groups": groups(asked),
+        "examples": example_rows(asked),
         "panel_height": charts.PANEL_ROW,
         "frontier": frontier_section(asked),
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
