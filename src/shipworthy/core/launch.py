@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from shipworthy.core.errors import InputError, ShipworthyError, StageError
+from shipworthy.core.locale import language, text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +50,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "SHIPWORTHY_LANG": language(), **(environment or {})},
             # Ctrl-C at the terminal is the starter's to handle, not every worker's.
             start_new_session=True,
         )
@@ -93,17 +94,21 @@ class Worker:
             line = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.close()
-            raise StageError(f"{self.name}: no answer within {timeout:g} s; it was ended") from None
+            raise StageError(
+                text("error.launch.timeout", name=self.name, timeout=timeout)
+            ) from None
         if not line:
             self._broke()
         try:
             answer = json.loads(line)
         except ValueError:
             self.close()
-            raise StageError(f"{self.name}: answered {line[:80]!r}, which is no JSON") from None
+            raise StageError(
+                text("error.launch.no_json", name=self.name, answer=line[:80])
+            ) from None
         if "error" in answer:
             kind = InputError if answer["input"] else StageError
-            raise kind(f"{self.name}: {answer['error']}")
+            raise kind(text("error.at", where=self.name, problem=answer["error"]))
         return answer["value"]
 
     def call(self, call: str, *, timeout: float, **arguments: Any) -> Any:
@@ -137,7 +142,7 @@ class Worker:
 
     def _pipe(self) -> IO[bytes]:
         if self._process.stdin is None:  # pragma: no cover - Popen was told to make one
-            raise StageError(f"{self.name}: has no stdin")
+            raise StageError(text("error.launch.no_stdin", name=self.name))
         return self._process.stdin
 
     def _read(self) -> None:
@@ -154,12 +159,12 @@ class Worker:
         said = self.last_lines()
         self.close()
         if code < 0:
-            how = f"was ended by signal {-code}"
-            how += " (out of memory?)" if code == -9 else ""
+            what = "error.launch.memory" if code == -9 else "error.launch.signal"
+            how = text(what, signal=-code)
         else:
-            how = f"ended with exit code {code}"
-        words = f"it said: {said}" if said else "it said nothing"
-        raise StageError(f"{self.name}: {how}; {words}")
+            how = text("error.launch.code", code=code)
+        words = text("error.launch.said", said=said) if said else text("error.launch.silent")
+        raise StageError(text("error.launch.broke", name=self.name, how=how, words=words))
 
 
 def answer(handlers: Mapping[str, Callable[..., Any]]) -> NoReturn:

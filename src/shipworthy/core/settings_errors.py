@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
-from shipworthy.core.errors import SettingsError, nearest
+from shipworthy.core.errors import SettingsError, did_you_mean, nearest
+from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -14,20 +16,21 @@ if TYPE_CHECKING:
     from shipworthy.core.yaml import Document, Key, KeyPath
 
 _WANTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "finite_number": "a finite number",
+    "int": "whole",
+    "float": "number",
+    "finite_number": "finite",
     "string": "text",
-    "path": "a path",
-    "bool": "true or false",
-    "list": "a list",
-    "tuple": "a list",
-    "dict": "keys with values",
-    "model": "keys with values",
-    "mapping": "keys with values",
-    "date": "a date as 2026-01-31",
-    "datetime": "a time as 2026-01-31T12:00:00Z",
+    "path": "path",
+    "bool": "bool",
+    "list": "list",
+    "tuple": "list",
+    "dict": "keys",
+    "model": "keys",
+    "mapping": "keys",
+    "date": "date",
+    "datetime": "time",
 }
+"""What each kind of pydantic's errors wants, as the end of a locale key."""
 
 
 def explain(
@@ -86,27 +89,29 @@ class _Problem:
     def _sentence(self, model_class: type[BaseModel], loc: KeyPath) -> str:
         if self.kind == "extra_forbidden":
             self.fix = nearest(str(loc[-1]), fields_at(model_class, loc[:-1]))
-            return "unknown key"
+            return text("error.settings.unknown_key")
         if self.kind == "missing":
-            return "is missing"
+            return text("error.settings.missing")
         if self.kind in ("value_error", "assertion_error"):
             return str(self.context.get("error", self.message))
         if self.kind in ("literal_error", "enum"):
             written = self.context["expected"].replace(" or ", ", ")
             allowed = [word.strip(" '") for word in written.split(",")]
             if isinstance(self.given, str):
-                self.fix = nearest(self.given, allowed)
-                self.fix = self.fix if self.fix.startswith("did") else ""
-            self.wanted = " or ".join(repr(word) for word in allowed)
-            return f"{_shown(self.given)} is not one of {', '.join(allowed)}"
+                self.fix = did_you_mean(self.given, allowed)
+            self.wanted = text("error.settings.or").join(repr(word) for word in allowed)
+            return text(
+                "error.settings.choice", given=_shown(self.given), allowed=", ".join(allowed)
+            )
         if self.kind == "too_short":
-            return f"needs at least {self.context['min_length']} of them"
+            return text("error.settings.too_few", least=self.context["min_length"])
         kind = self.kind.removesuffix("_type").removesuffix("_parsing")
-        self.wanted = _WANTED["int"] if kind.startswith("int_") else _WANTED.get(kind, "")
-        if self.wanted:
-            return f"needs {self.wanted}, not {_shown(self.given)}"
+        wanted = _WANTED["int"] if kind.startswith("int_") else _WANTED.get(kind)
+        if wanted:
+            self.wanted = text(f"error.settings.kind.{wanted}")
+            return text("error.settings.wanted", wanted=self.wanted, given=_shown(self.given))
         message = self.message.removeprefix("Input should be ").removeprefix("Value ")
-        return f"must be {message}, not {_shown(self.given)}"
+        return text("error.settings.must_be", wanted=translated(message), given=_shown(self.given))
 
 
 def _meant(problems: list[_Problem]) -> list[_Problem]:
@@ -122,7 +127,8 @@ def _meant(problems: list[_Problem]) -> list[_Problem]:
         first = min(best, key=lambda problem: problem.line or 0)
         wanted = dict.fromkeys(p.wanted for p in best if p.place == first.place)
         if len(wanted) > 1 and "" not in wanted:
-            first.sentence = f"needs {' or '.join(wanted)}, not {_shown(first.given)}"
+            either = text("error.settings.or").join(wanted)
+            first.sentence = text("error.settings.wanted", wanted=either, given=_shown(first.given))
         kept.append(first)
     return kept
 
@@ -184,12 +190,13 @@ def _is_model(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    words = {True: "true", False: "false", None: "nothing"}
-    if value is None or isinstance(value, bool):
-        return words[value]
+    if value is None:
+        return text("error.settings.nothing")
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, Mapping):
-        return "keys with values"
+        return text("error.settings.kind.keys")
     if isinstance(value, list | tuple):
-        return "a list"
+        return text("error.settings.kind.list")
     written = repr(value)
     return written if len(written) <= 60 else f"{written[:57]}…'"

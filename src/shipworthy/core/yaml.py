@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from shipworthy.core.errors import SettingsError
+from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -84,11 +86,13 @@ def read_yaml(path: Path | str) -> Document:
     try:
         content = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise SettingsError(f"cannot be read: {error.strerror}", file=path) from error
+        raise SettingsError(
+            text("error.unreadable", reason=translated(error.strerror or "")), file=path
+        ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(
-            "not UTF-8", file=path, line=line, fix="save the file as UTF-8"
+            text("error.yaml.not_utf8"), file=path, line=line, fix=text("error.yaml.not_utf8.fix")
         ) from error
     return parse_yaml(content, file=str(path))
 
@@ -110,15 +114,17 @@ def parse_yaml(content: str, *, file: str = "settings") -> Document:
         problem = " ".join(str(error.problem or error.context or "broken YAML").split())
         if "'\\t'" in problem or (line and _indented_by_tab(content, line)):
             raise SettingsError(
-                "a tab where YAML wants spaces", file=file, line=line, fix="indent with spaces"
+                text("error.yaml.tab"), file=file, line=line, fix=text("error.yaml.tab.fix")
             ) from error
         if "another document" in problem:
-            problem = "a second document ('---'); one file holds one"
-        raise SettingsError(f"broken YAML: {problem}", file=file, line=line) from error
+            problem = text("error.yaml.two_documents")
+        raise SettingsError(
+            text("error.yaml.broken", problem=translated(problem)), file=file, line=line
+        ) from error
     except (YAMLError, YAMLStreamError) as error:
-        raise SettingsError(f"broken YAML: {error}", file=file) from error
+        raise SettingsError(text("error.yaml.broken", problem=error), file=file) from error
     except RecursionError as error:
-        raise SettingsError("nested too deeply", file=file) from error
+        raise SettingsError(text("error.yaml.deep"), file=file) from error
     if root is None:
         return Document(None, file, {(): 1})
     builder = _Builder(file)
@@ -169,14 +175,16 @@ class _Builder:
         self.lines.setdefault(path, line)
         # Aliases are followed, so a small file could stand for a huge or an endless one.
         if id(node) in self._open or self._built > _MOST_NODES:
-            raise SettingsError("aliases without end", file=self.file, line=line, key=dotted(path))
+            raise SettingsError(
+                text("error.yaml.aliases"), file=self.file, line=line, key=dotted(path)
+            )
         tag = str(node.tag)
         if not tag.startswith(_TAG):
-            raise self._refuse(f"the tag {tag!r} is not known here", node, path)
+            raise self._refuse(text("error.yaml.tag", tag=tag), node, path)
         if isinstance(node, ScalarNode):
             return self._scalar(node, path, tag.removeprefix(_TAG))
         if tag.removeprefix(_TAG) not in ("map", "seq"):
-            raise self._refuse(f"the tag {tag!r} is not known here", node, path)
+            raise self._refuse(text("error.yaml.tag", tag=tag), node, path)
         self._open.add(id(node))
         built = (
             self._mapping(node, path)
@@ -192,14 +200,14 @@ class _Builder:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
-                raise self._refuse("a key must be a word, not a list or mapping", key_node, path)
+                raise self._refuse(text("error.yaml.key"), key_node, path)
             key, line = key_node.value, key_node.start_mark.line + 1
             if key in values:
                 first = self.lines[(*path, key)]
-                problem = f"the key {key!r} stands twice (first in line {first})"
+                problem = text("error.yaml.key_twice", key=key, line=first)
                 raise self._refuse(problem, key_node, (*path, key))
             if key_node.tag == f"{_TAG}merge":
-                raise self._refuse("merge keys '<<' are not part of YAML 1.2", key_node, path)
+                raise self._refuse(text("error.yaml.merge"), key_node, path)
             self.lines[(*path, key)] = line
             values[key] = self.build(value_node, (*path, key))
         return values
@@ -216,11 +224,13 @@ class _Builder:
             if kind == "float":
                 return _float(written.replace("_", "").lower())
         except (ValueError, KeyError) as error:
-            raise self._refuse(f"{written!r} is not a {kind}", node, path) from error
+            raise self._refuse(
+                text("error.yaml.kind", written=written, kind=kind), node, path
+            ) from error
         # YAML 1.2 has no dates; a day such as 2026-01-31 stays text.
         if kind in ("str", "timestamp"):
             return written
-        raise self._refuse(f"the tag '!!{kind}' is not known here", node, path)
+        raise self._refuse(text("error.yaml.tag", tag=f"!!{kind}"), node, path)
 
     def _refuse(self, problem: str, node: Any, path: KeyPath) -> SettingsError:
         line = node.start_mark.line + 1

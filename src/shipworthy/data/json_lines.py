@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 from shipworthy.data.delimited import not_utf8
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _row(file: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise DataError(
-            text("error.json_lines.broken", position=error.pos + 1, message=error.msg),
+            text("error.json_lines.broken", position=error.pos + 1, message=translated(error.msg)),
             file=file,
             row=number,
             fix=text("error.json_lines.broken.fix"),

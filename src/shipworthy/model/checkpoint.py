@@ -16,6 +16,7 @@ from shipworthy.core import locale
 from shipworthy.core.digest import digest_file, digest_json
 from shipworthy.core.errors import ModelError, nearest
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,8 @@ def read_info(folder: Path | str) -> RuntimeInfo:
         values = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(
-            locale.text("error.checkpoint.no_json", file=INFO, error=error), folder=folder
+            locale.text("error.checkpoint.no_json", file=INFO, error=translated(str(error))),
+            folder=folder,
         ) from error
     known = [f.name for f in fields(RuntimeInfo)]
     if not isinstance(values, dict):
@@ -179,7 +181,8 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(
-            locale.text("error.checkpoint.no_json", file=CONFIG, error=error), folder=folder
+            locale.text("error.checkpoint.no_json", file=CONFIG, error=translated(str(error))),
+            folder=folder,
         ) from error
     if not isinstance(config, dict):
         raise ModelError(locale.text("error.checkpoint.no_object", file=CONFIG), folder=folder)

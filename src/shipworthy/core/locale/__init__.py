@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,15 @@ def text(key: str, /, **arguments: Any) -> str:
     With an argument `count` equal to 1, the key `<key>.one` is taken where there is one.
     Raises KeyError for an unknown key: that is our bug, not the user's.
     """
-    catalogue = _catalogue(language())
-    if arguments.get("count") in (1, "1") and f"{key}.one" in catalogue:
+    texts = catalogue(language())
+    if arguments.get("count") in (1, "1") and f"{key}.one" in texts:
         key = f"{key}.one"
-    return catalogue[key].format(**arguments)
+    return texts[key].format(**arguments)
 
 
 def has_text(key: str) -> bool:
     """Say whether a key has a text."""
-    return key in _catalogue(language())
+    return key in catalogue(language())
 
 
 def number(value: float | None, decimals: int = 0, *, sign: bool = False) -> str:
@@ -94,7 +95,8 @@ def _known(asked: str, where: str) -> str:
 
 
 @cache
-def _catalogue(language: str) -> dict[str, str]:
+def catalogue(language: str) -> Mapping[str, str]:
+    """Return all texts of a language, by key."""
     texts: dict[str, str] = {}
     for file in sorted((_HERE / language).glob("*.json")):
         texts.update(json.loads(file.read_text(encoding="utf-8")))

@@ -1,0 +1,50 @@
+"""What libraries and the operating system say, in the language of the user.
+
+They speak English. The catalogue `libraries.json` holds their sentences as templates; a sentence
+that matches an English one is said by the other of the same key, any other stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from functools import cache
+
+from shipworthy.core.locale import catalogue, language, text
+
+_PREFIX = "library."
+
+
+def translated(sentence: str) -> str:
+    """Return a library's sentence in the language in use."""
+    if language() == "en":
+        return sentence
+    for key, pattern in _patterns():
+        found = pattern.fullmatch(sentence)
+        if found:
+            parts = {name: translated(part) for name, part in found.groupdict().items()}
+            return text(key, **parts)
+    return sentence
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    """Return what English sentences look like, those with the longest fixed text first."""
+    sentences = {k: v for k, v in catalogue("en").items() if k.startswith(_PREFIX)}
+    found = [
+        (len(_fixed(v)), k, re.compile(_as_pattern(v), re.DOTALL)) for k, v in sentences.items()
+    ]
+    return [(key, pattern) for _, key, pattern in sorted(found, key=lambda one: -one[0])]
+
+
+def _fixed(template: str) -> str:
+    return "".join(literal for literal, *_ in string.Formatter().parse(template))
+
+
+def _as_pattern(template: str) -> str:
+    parts = []
+    for literal, name, *_ in string.Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if name is not None:
+            parts.append(f"(?P<{name}>.+?)")
+    return "".join(parts)
