@@ -2,8 +2,7 @@
 
     {"created": ..., "hash": ..., "kind": ..., "number": 1, "payload": {...}, "previous": "00..."}
 
-Each line is canonical JSON; its hash is sha256 over the previous hash and the line without `hash`.
-An edited byte, a removed, added or swapped line breaks the chain at that line. A line that a power
+`ledger_lines` says how lines form a chain, `ledger_kinds` what a line may hold. A line that a power
 cut left half-written was never acknowledged: the next `append` cuts it off and records that.
 """
 
@@ -13,35 +12,33 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from shipworthy.core.digest import canonical_json, digest_bytes
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import sync_folder
-
-START = "0" * 64
-LONGEST_TEXT = 512
-"""Characters of one text in a payload: names and digests fit, texts of the user's data do not."""
+from shipworthy.core.ledger_kinds import misfits
+from shipworthy.core.ledger_lines import (
+    START,
+    Chain,
+    Flaw,
+    Line,
+    line_hash,
+    payload_flaws,
+    read_chain,
+    sound_line,
+)
+from shipworthy.core.ledger_texts import LONGEST_TEXT, secret_in, texts_of
+from shipworthy.core.locale import text
 
 _TAIL_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Line:
-    """One entry. number counts from 1; created is UTC, ISO 8601; hashes are 64 hex digits."""
-
-    number: int
-    kind: str
-    created: str
-    payload: Mapping[str, Any]
-    previous: str
-    hash: str
+_MOST_BYTES = 1 << 20
+_READ_AGAIN_SECONDS = 0.02
 
 
 class Ledger:
@@ -57,36 +54,51 @@ class Ledger:
     def append(self, kind: str, payload: Mapping[str, Any]) -> Line:
         """Add a line and return it once it is on disk.
 
-        payload: plain JSON values; no text longer than `LONGEST_TEXT`, so that no user's text gets
-        in. Raises InputError where the file cannot be written or its last line is not sound.
+        payload: plain JSON values under the keys of its kind, else ValueError. Raises InputError
+        for a text longer than `LONGEST_TEXT` or one that looks like a secret, and where the file
+        cannot be written or its last line is not sound.
         """
+        _check_texts(self.path, payload)
         plain = json.loads(canonical_json(dict(payload)))
-        _check_payload(plain)
+        wrong = misfits(kind, plain)
+        if wrong:
+            raise ValueError(f"no payload of a {kind!r} line: {wrong}")
         with self.locked():
             last = self._last()
             return self._write(kind, plain, last)
 
     def lines(self) -> tuple[Line, ...]:
-        """Return all lines, checked; an absent file has none.
+        """Return all lines, their chain checked; an absent file has none.
 
         Raises InputError naming file and line where the chain is broken.
         """
+        chain = self.chain()
+        self._refuse(chain.flaws)
+        return chain.lines
+
+    def chain(self) -> Chain:
+        """Return all lines that can be read and all that is wrong with their chain."""
         try:
-            content = self.path.read_bytes()
+            chain = read_chain(self.path.read_bytes())
+            if chain.flaws and self._handle is None:
+                # Somebody may be writing this very moment.
+                time.sleep(_READ_AGAIN_SECONDS)
+                chain = read_chain(self.path.read_bytes())
         except FileNotFoundError:
-            return ()
+            return Chain()
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
-        return tuple(self._read(content))
+            raise self._error("unreadable", why=error.strerror) from error
+        return chain
 
     def verify(self) -> Line | None:
-        """Check the whole chain and return its last line; None where there is none.
+        """Check chain and payloads and return the last line; None where there is none.
 
         Raises InputError naming file and line where something was edited, removed or swapped. A
         chain that was cut after a whole line is sound in itself: keep the last hash elsewhere.
         """
-        lines = self.lines()
-        return lines[-1] if lines else None
+        chain = self.chain()
+        self._refuse((*chain.flaws, *payload_flaws(chain)))
+        return chain.lines[-1] if chain.lines else None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -99,7 +111,7 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise self._error("unwritable", why=error.strerror) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if new:
@@ -118,10 +130,13 @@ class Ledger:
             torn, start = self._torn(size)
             if not torn:
                 return None
-            if _sound(torn):
-                # Only the newline is gone: an editor strips it, the entry itself is whole.
-                os.write(self._handle, b"\n")
-                return None
+            # Only the newline is gone or damaged: the entry itself is whole and stays.
+            for whole in (torn, torn[:-1]):
+                if sound_line(whole):
+                    os.ftruncate(self._handle, start + len(whole))
+                    os.write(self._handle, b"\n")
+                    os.fsync(self._handle)
+                    return None
             os.ftruncate(self._handle, start)
             lost = {"bytes": len(torn), "sha256": digest_bytes(torn)}
             return self._write("recovered", lost, self._last())
@@ -152,12 +167,9 @@ class Ledger:
             start -= step
             raw = os.pread(self._handle, step, start) + raw
         raw = raw.rpartition(b"\n")[2]
-        line = _sound(raw)
+        line = sound_line(raw)
         if line is None:
-            raise InputError(
-                f"{self.path}: the last line was edited, so nothing was appended; "
-                "`shipworthy verify` says more"
-            )
+            raise self._error("edited_end")
         return line
 
     def _write(self, kind: str, payload: Mapping[str, Any], last: Line | None) -> Line:
@@ -170,8 +182,10 @@ class Ledger:
             previous=last.hash if last else START,
             hash="",
         )
-        line = Line(**{**line.__dict__, "hash": _hash(line)})
+        line = Line(**{**line.__dict__, "hash": line_hash(line)})
         raw = canonical_json(line.__dict__).encode() + b"\n"
+        if len(raw) > _MOST_BYTES:
+            raise self._error("long_line", length=len(raw), most=_MOST_BYTES)
         before = os.fstat(self._handle).st_size
         try:
             # One write: a kill leaves all of the line or nothing, a full disk is taken back below.
@@ -180,67 +194,23 @@ class Ledger:
             os.fsync(self._handle)
         except OSError as error:
             os.ftruncate(self._handle, before)
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise self._error("unwritable", why=error.strerror) from error
         return line
 
-    def _read(self, content: bytes) -> Iterator[Line]:
-        previous = START
-        rows = content.split(b"\n")
-        torn = rows.pop()
-        if torn and _sound(torn):
-            rows.append(torn)
-        elif torn:
-            raise self._broken(
-                len(rows) + 1, "is cut off", "the next entry cuts it back and records that"
-            )
-        for number, raw in enumerate(rows, start=1):
-            line = _parse(raw)
-            if line is None:
-                raise self._broken(number, "is not an entry of a ledger or was edited")
-            if line.number != number:
-                raise self._broken(
-                    number, f"says number {line.number}: a line was removed, added or swapped"
-                )
-            if line.previous != previous:
-                raise self._broken(number, "does not follow from the line before it")
-            if _hash(line) != line.hash:
-                raise self._broken(number, "was edited: its hash does not fit")
-            previous = line.hash
-            yield line
+    def _refuse(self, flaws: tuple[Flaw, ...]) -> None:
+        if flaws:
+            told = {"path": self.path, "line": flaws[0].place, "problem": str(flaws[0])}
+            raise InputError(text("error.ledger.broken", **told))
 
-    def _broken(self, number: int, problem: str, fix: str = "") -> InputError:
-        return InputError(f"{self.path}:{number}: the line {problem}" + (f"; {fix}" if fix else ""))
+    def _error(self, what: str, **arguments: Any) -> InputError:
+        return InputError(text(f"error.ledger.{what}", path=self.path, **arguments))
 
 
-def _hash(line: Line) -> str:
-    content = {name: value for name, value in line.__dict__.items() if name != "hash"}
-    return sha256((line.previous + canonical_json(content)).encode()).hexdigest()
-
-
-def _sound(raw: bytes) -> Line | None:
-    line = _parse(raw)
-    return line if line is not None and _hash(line) == line.hash else None
-
-
-def _parse(raw: bytes) -> Line | None:
-    """Return the line of these bytes; None unless they are exactly its canonical JSON."""
-    try:
-        values = json.loads(raw)
-        line = Line(**values)
-        if canonical_json(values).encode() != raw:
-            return None
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return line if isinstance(line.previous, str) and isinstance(line.payload, dict) else None
-
-
-def _check_payload(value: Any) -> None:
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        raise ValueError("a text too long for a ledger; put its digest there")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_payload(key)
-            _check_payload(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_payload(inner)
+def _check_texts(path: Path, payload: Mapping[str, Any]) -> None:
+    for key, value in texts_of(payload):
+        if len(value) > LONGEST_TEXT:
+            told = {"length": len(value), "most": LONGEST_TEXT}
+            raise InputError(text("error.ledger.long", path=path, key=key[:40], **told))
+        # Signatures and public keys are random by nature; their kinds check what they are.
+        if key not in ("signature", "key") and secret_in(value):
+            raise InputError(text("error.ledger.secret", path=path, key=key))

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from shipworthy.core.ledger import Ledger, Line
+from shipworthy.core.ledger import Ledger
+from shipworthy.core.ledger_lines import Line
 
 if TYPE_CHECKING:
     import numpy as np

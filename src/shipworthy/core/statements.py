@@ -1,7 +1,7 @@
 """Signed lines of the ledger: what exactly is signed, and how it is checked.
 
-The signature stands in the payload, base64 of ed25519 over the purpose's prefix and the canonical
-JSON of the payload without it. The prefix keeps a signature of one purpose from passing for another.
+The signature stands in the payload: base64 of ed25519 over the prefix of its kind and the canonical
+JSON of the payload without it. A signature of one kind so never passes for one of another.
 """
 
 from __future__ import annotations
