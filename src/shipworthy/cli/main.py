@@ -16,7 +16,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from shipworthy.cli import evidence, files, runs
+from shipworthy.cli import evidence, files, imports, runs
 from shipworthy.core.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
@@ -36,7 +36,7 @@ app = typer.Typer(
 # Typer brings its own copy of click, or stands on the installed one: this class is of either.
 _UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
-for group in (runs, files, evidence):
+for group in (runs, files, evidence, imports):
     group.add_to(app)
 
 

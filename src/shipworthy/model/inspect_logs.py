@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 EPOCH = "epoch"
+SAMPLE = "sample"
+"""The unit of rows that repeat one sample in several epochs."""
+
 _ZSTANDARD = 93
 _LOCAL_HEADER = 30
 
@@ -37,8 +40,8 @@ NO_ANSWER = "(none)"
 def read_inspect_log(file: Path) -> pl.DataFrame:
     """Return the answers of a log, one row a sample and epoch.
 
-    Columns: id (with the epoch where there are several), task, target, answer, epoch, and short
-    plain metadata of the samples. Raises DataError where the run did not finish, a sample failed,
+    Columns: id, task, target, answer, epoch, and short plain metadata of the samples; with several
+    epochs the id holds the epoch, and `sample` is the unit. Raises DataError where the run did not finish, a sample failed,
     or the task has no choices.
     """
     import polars as pl
@@ -55,12 +58,13 @@ def read_inspect_log(file: Path) -> pl.DataFrame:
     if not rows:
         raise DataError(text("error.logs.empty"), file=file)
     rows.sort(key=lambda row: (row[ID], row[EPOCH]))
+    names = [ID, TASK, LABEL, PREDICTION, EPOCH]
     if len({row[EPOCH] for row in rows}) > 1:
+        names.append(SAMPLE)
         for row in rows:
+            row[SAMPLE] = row[ID]
             row[ID] = f"{row[ID]}/{row[EPOCH]}"
-    columns: dict[str, Any] = {
-        name: [row[name] for row in rows] for name in (ID, TASK, LABEL, PREDICTION, EPOCH)
-    }
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in names}
     found = columns_for_groups(row["metadata"] for row in rows)
     return pl.DataFrame(columns | {k: v for k, v in found.items() if k not in columns})
 
