@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from shipworthy.compress import CompressSettings, Recipe, expand, make
-from shipworthy.compress.prune import block_matrices, zero_smallest
+from shipworthy.compress import CompressSettings, Recipe, expand, keeping, make
+from shipworthy.compress.blocks import block_matrices
+from shipworthy.compress.prune import zero_smallest
 from shipworthy.core.errors import ModelError
 from shipworthy.data import pad
 from shipworthy.model import (
@@ -157,6 +159,61 @@ def test_int8_holds_its_matrices_and_embeddings_in_bytes(parent: Path, made: Mad
     assert sum(np.prod(t.dims) for t in large) > 0.9 * sum(
         p.numel() for p in load_module(parent).parameters() if p.dim() == 2
     )
+
+
+def int8_matrices(folder: Path) -> tuple[int, int]:
+    """Matrices and embedding tables that are held in bytes."""
+    import onnx
+
+    graph = onnx.load(folder / "model.onnx").graph
+    held = [t for t in graph.initializer if t.data_type == onnx.TensorProto.UINT8 and t.dims]
+    tables = [t for t in held if len(t.dims) == 2]
+    return sum(node.op_type == "MatMulInteger" for node in graph.node), len(tables)
+
+
+@pytest.mark.parametrize(
+    ("parts", "matrices", "tables"),
+    [
+        (["embeddings", 1], 6 + 2, 0),
+        pytest.param([0], 6 + 2, 3, marks=pytest.mark.slow),
+        pytest.param(["embeddings"], 12 + 2, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_int8_leaves_what_is_named_in_float(
+    parent: Path, made: Made, texts: list[str], tmp_path: Path,
+    parts: list[Any], matrices: int, tables: int,
+) -> None:  # fmt: skip
+    assert int8_matrices(made("int8")) == (14, 3)
+    make(keeping(RECIPES["int8"], parts), parent, tmp_path / "out")
+    assert int8_matrices(tmp_path / "out") == (matrices, tables)
+    assert size_bytes(made("int8")) < size_bytes(tmp_path / "out") < size_bytes(parent)
+    assert not np.array_equal(answers(tmp_path / "out", texts), answers(made("int8"), texts))
+
+
+@pytest.mark.slow
+def test_all_parts_in_float_answer_nearer_to_the_parent(
+    parent: Path, made: Made, texts: list[str], tmp_path: Path
+) -> None:
+    make(keeping(RECIPES["int8"], ["embeddings", 0, 1]), parent, tmp_path / "out")
+    truth = answers(parent, texts)
+    errors = [np.abs(answers(f, texts) - truth).mean() for f in (tmp_path / "out", made("int8"))]
+    # The head is in bytes still.
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_a_kept_block_loses_no_weight(parent: Path, tmp_path: Path) -> None:
+    make(keeping(RECIPES["prune-50"], [1]), parent, tmp_path / "out")
+    before, after = (load_file(f / "model.safetensors") for f in (parent, tmp_path / "out"))
+    for key, _ in block_matrices(load_module(parent)):
+        zeros = int((after[f"bert.{key}"] == 0).sum())
+        assert zeros == (0 if ".1." in key else round(before[f"bert.{key}"].numel() / 2)), key
+
+
+@pytest.mark.parametrize("name", ["int8", "prune-30"])
+def test_a_block_that_is_not_there_is_named(parent: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match="no block 2, the model has 2; blocks count from 0 to 1"):
+        make(keeping(RECIPES[name], [0, 2]), parent, tmp_path / "out")
+    assert not (tmp_path / "out" / "runtime.json").exists()
 
 
 def test_int8_answers_each_text_alone(made: Made, texts: list[str]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shipworthy.compress import CompressSettings, Recipe, expand, make
+from shipworthy.compress import CompressSettings, Recipe, expand, keeping, make, written
+from shipworthy.core.yaml import parse_yaml
 from shipworthy.core.records import LEVERS
 
 
@@ -33,6 +34,40 @@ def test_recipes_keep_their_order_and_names() -> None:
     assert expand(settings(recipes=[])) == ()
 
 
+LONG = [
+    {"int8": {"keep_float": [5, "embeddings", 0]}},
+    {"prune": {"share": 0.3, "keep": [5, 0]}},
+    {"prune": {"share": 0.3}},
+]
+
+
+def test_the_long_forms_say_what_stays_as_it_is() -> None:
+    recipes = expand(settings(recipes=LONG))
+    assert recipes == (
+        Recipe(
+            "int8-keep-embeddings-0-5", "quantize",
+            {"weights": "int8", "keep_float": ["embeddings", 0, 5]},
+        ),
+        Recipe("prune-30-keep-0-5", "prune", {"share": 0.3, "keep": [0, 5]}),
+        # An option at its default makes no other candidate.
+        *expand(settings(recipes=[{"prune": 0.3}])),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", expand(settings(recipes=["bf16", "int8", *LONG])))
+def test_a_recipe_is_written_as_a_project_lists_it(recipe: Recipe) -> None:
+    assert expand(settings(recipes=[parse_yaml(written(recipe)).data])) == (recipe,)
+
+
+def test_keeping_adds_to_what_is_kept() -> None:
+    int8, prune, bf16 = expand(settings(recipes=["int8", LONG[1], "bf16"]))
+    assert keeping(int8, ["embeddings", 3]).name == "int8-keep-embeddings-3"
+    assert keeping(keeping(int8, [3]), [0]).name == "int8-keep-0-3"
+    assert keeping(prune, [2]).settings == {"share": 0.3, "keep": [0, 2, 5]}
+    with pytest.raises(ValueError, match="no parts to keep"):
+        keeping(bf16, [0])
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -42,6 +77,13 @@ def test_recipes_keep_their_order_and_names() -> None:
         ({"recipes": [{"prune": 0.3, "scope": "all"}]}, "Extra inputs"),
         ({"recipes": ["int8", "bf16", "int8"]}, "the recipe 'int8' stands there twice"),
         ({"recipes": [{"prune": 0.3}, {"prune": 0.3}]}, "'prune: 0.3' stands there twice"),
+        ({"recipes": [{"int8": {"keep_float": [-1]}}]}, "greater than or equal to 0"),
+        ({"recipes": [{"int8": {"keep_float": []}}]}, "at least 1 item"),
+        ({"recipes": [{"int8": {"keep_float": [1, 1]}}]}, "1 stands there twice"),
+        ({"recipes": [{"int8": {"keep_float": ["pooler"]}}]}, "embeddings"),
+        ({"recipes": [{"prune": {"share": 0.3, "keep": [0, 0]}}]}, "0 stands there twice"),
+        ({"recipes": [{"prune": {"keep": [0]}}]}, "Field required"),
+        ({"recipes": [{"prune": 0.3}, {"prune": {"share": 0.3}}]}, "'prune: 0.3' stands there"),
         ({"budget_minutes": 0}, "greater than 0"),
         ({"recipe": []}, "Extra inputs"),
     ],

@@ -11,9 +11,11 @@ _FILES = {
     "QuantizeSettings": "settings",
     "Recipe": "recipes",
     "expand": "recipes",
+    "keeping": "recipes",
     "make": "recipes",
     "prune_magnitude": "prune",
     "quantize_weights": "quantize",
+    "written": "recipes",
 }
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "QuantizeSettings",
     "Recipe",
     "expand",
+    "keeping",
     "make",
     "prune_magnitude",
     "quantize_weights",
+    "written",
 ]
 
 

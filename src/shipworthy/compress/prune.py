@@ -2,20 +2,22 @@
 
 Each linear layer inside the encoder's blocks loses the same share of its own weights, so that no
 layer is emptied because its weights are small as a whole. Embeddings, norms, biases, pooler and
-head keep theirs. Zeros are stored as any other weight: the file does not get smaller and dense
-kernels do not get faster; what it can show is how much of the model is needed.
+head keep theirs, and so do blocks that the settings name. Zeros are stored as any other weight: the
+file does not get smaller and dense kernels do not get faster; what it can show is how much of the
+model is needed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from shipworthy.compress.blocks import matrices_by_block, require_blocks
 from shipworthy.compress.parents import require_fp32
 from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 from shipworthy.model.pretrained import load_module, save_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -27,28 +29,19 @@ def prune_magnitude(parent: Path | str, out: Path | str, settings: PruneSettings
     """Write a candidate with a share of the weights of each linear layer set to zero.
 
     parent and out: folders of the runtime `torch`.
-    Raises ModelError where the parent is of another runtime, or has no linear layer in blocks.
+    Raises ModelError where the parent is of another runtime, has no linear layer in blocks, or
+    lacks a block that is to be kept.
     """
-    info = require_fp32(parent, "pruned weights")
+    info = require_fp32(parent, "pruned")
     module = load_module(parent)
-    matrices = dict(block_matrices(module))
-    if not matrices:
-        raise ModelError(f"{type(module).__name__} has no linear layer in blocks", folder=parent)
-    for weights in matrices.values():
-        zero_smallest(weights, settings.share)
+    blocks = matrices_by_block(module)
+    if not blocks:
+        raise ModelError(text("error.prune.no_linear", model=type(module).__name__), folder=parent)
+    require_blocks(settings.keep, blocks, parent)
+    for number, matrices in blocks.items():
+        for weights in () if number in settings.keep else matrices:
+            zero_smallest(weights, settings.share)
     save_variant(out, module, info, parent=parent)
-
-
-def block_matrices(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield name and weights of the linear layers in the repeated blocks of an encoder."""
-    import torch
-
-    model: Any = module
-    for prefix, blocks in model.base_model.named_modules():
-        if isinstance(blocks, torch.nn.ModuleList) and not _inside_blocks(model, prefix):
-            for name, layer in blocks.named_modules():
-                if isinstance(layer, torch.nn.Linear):
-                    yield f"{prefix}.{name}.weight", layer.weight
 
 
 def zero_smallest(weights: torch.Tensor, share: float) -> None:
@@ -63,12 +56,3 @@ def zero_smallest(weights: torch.Tensor, share: float) -> None:
     smallest = torch.argsort(flat, stable=True)[:count]
     with torch.no_grad():
         weights.view(-1)[smallest] = 0.0
-
-
-def _inside_blocks(model: Any, prefix: str) -> bool:
-    """Whether a list of layers lies in another one, whose layers are found already."""
-    import torch
-
-    parts = prefix.split(".")
-    outer = (".".join(parts[:end]) for end in range(1, len(parts)))
-    return any(isinstance(model.base_model.get_submodule(p), torch.nn.ModuleList) for p in outer)

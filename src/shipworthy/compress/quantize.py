@@ -3,20 +3,22 @@
 bf16 rounds every weight to 8 significant bits and keeps its range. int8 gives each matrix one scale
 per output channel, and each embedding table one scale and zero point. The range of activations is
 measured for each input as it runs, so no calibration rows are needed, and answers are given one
-text at a time.
+text at a time. Blocks and embeddings that the settings name stay in fp32.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from shipworthy.compress.blocks import matrices_by_block, require_blocks
 from shipworthy.compress.parents import require_fp32
 from shipworthy.core.files import write_atomically
 from shipworthy.model.checkpoint import GRAPH, INFO, companions, write_info
@@ -24,33 +26,37 @@ from shipworthy.model.onnx_export import export_onnx
 from shipworthy.model.pretrained import load_module, save_variant
 
 if TYPE_CHECKING:
-    from shipworthy.compress.settings import QuantizeSettings
+    from numpy.typing import NDArray
+
+    from shipworthy.compress.settings import FloatPart, QuantizeSettings
 
 
 def quantize_weights(parent: Path | str, out: Path | str, settings: QuantizeSettings) -> None:
     """Write a candidate whose weights take 16 or 8 bits.
 
     parent: a folder of the runtime `torch`. out: a folder of `torch-bf16` or `onnx-int8`.
-    Raises ModelError where the parent is of another runtime or incomplete.
+    Raises ModelError where the parent is of another runtime or incomplete, or lacks a block that
+    is to stay in float.
     """
     if settings.weights == "bf16":
         _bf16(parent, out)
     else:
-        _int8(parent, out)
+        _int8(parent, out, settings.keep_float)
 
 
 def _bf16(parent: Path | str, out: Path | str) -> None:
     import torch
 
-    info = require_fp32(parent, "bf16 weights")
+    info = require_fp32(parent, "bf16")
     module = load_module(parent).to(torch.bfloat16)
     save_variant(out, module, replace(info, runtime="torch-bf16"), parent=parent)
 
 
-def _int8(parent: Path | str, out: Path | str) -> None:
+def _int8(parent: Path | str, out: Path | str, keep: Sequence[FloatPart]) -> None:
     import onnx
 
-    info = require_fp32(parent, "int8 weights")
+    info = require_fp32(parent, "int8")
+    kept = _matrices(parent, keep)
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
     (root / INFO).unlink(missing_ok=True)
@@ -58,7 +64,7 @@ def _int8(parent: Path | str, out: Path | str) -> None:
         exported = Path(temporary) / "fp32"
         export_onnx(parent, exported)
         quantized = Path(temporary) / GRAPH
-        _quantize(exported / GRAPH, quantized)
+        _quantize(exported / GRAPH, quantized, _nodes(exported / GRAPH, kept, keep))
         graph = onnx.load(quantized)
         write_atomically(root / GRAPH, graph.SerializeToString(deterministic=True))
     for name, content in companions(parent).items():
@@ -66,8 +72,47 @@ def _int8(parent: Path | str, out: Path | str) -> None:
     write_info(root, replace(info, runtime="onnx-int8"))
 
 
-def _quantize(source: Path, target: Path) -> None:
-    """Quantize matrices per channel, and embeddings.
+def _matrices(parent: Path | str, keep: Sequence[FloatPart]) -> set[str]:
+    """Return digests of the matrices of the blocks that stay in float, either way round."""
+    numbers = [part for part in keep if part != "embeddings"]
+    if not numbers:
+        return set()
+    blocks = matrices_by_block(load_module(parent))
+    require_blocks(numbers, blocks, parent)
+    kept = [w.detach().numpy() for number in numbers for w in blocks[number]]
+    return {_digest(array) for w in kept for array in (w, w.T)}
+
+
+def _nodes(graph_file: Path, kept: set[str], keep: Sequence[FloatPart]) -> list[str]:
+    """Return the names of the nodes that stay in float.
+
+    The exporter turns matrices round and gives them names of its own, so they are known by content.
+    """
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    if not keep:
+        return []
+    graph = onnx.load(graph_file).graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    found = []
+    for node in graph.node:
+        held = [weights[name] for name in node.input if name in weights]
+        tables = node.op_type == "Gather" and "embeddings" in keep
+        products = node.op_type in ("MatMul", "Gemm") and bool(kept)
+        if (tables and any(len(t.dims) == 2 for t in held)) or (
+            products and any(_digest(to_array(t)) in kept for t in held)
+        ):
+            found.append(node.name)
+    return found
+
+
+def _digest(array: NDArray[Any]) -> str:
+    return sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+def _quantize(source: Path, target: Path, keep: list[str]) -> None:
+    """Quantize matrices per channel, and embeddings, but for the nodes to keep.
 
     Weights take 7 of the 8 bits: on x86 without VNNI a sum of two 8-bit products may not fit into
     its 16 bits, and would be cut off in silence. The error of the activations is larger by far.
@@ -82,6 +127,7 @@ def _quantize(source: Path, target: Path) -> None:
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
+            nodes_to_exclude=keep,
         )
 
 

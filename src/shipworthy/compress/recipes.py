@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.compress.settings import AUTO, PruneSettings, QuantizeSettings
+from shipworthy.compress.settings import AUTO, Int8Recipe, PruneSettings, QuantizeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from shipworthy.compress.settings import CompressSettings, NamedRecipe
+    from pydantic import BaseModel
+
+    from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One candidate to make.
 
-    name: of the candidate, as `prune-30`. lever: one of `core.records.LEVERS`, `quantize` or
-    `prune`. settings: of that lever, plain values.
+    name: of the candidate, as `prune-30` or `int8-keep-embeddings-0`. lever: one of
+    `core.records.LEVERS`, `quantize` or `prune`. settings: of that lever, plain values.
     """
 
     name: str
@@ -57,8 +59,64 @@ def make(recipe: Recipe, parent_folder: Path | str, out_folder: Path | str) -> N
         raise ValueError(f"no lever {recipe.lever!r}")
 
 
+def written(recipe: Recipe) -> str:
+    """Return a recipe as one line of YAML, as a project lists it under `compress.recipes`.
+
+    >>> written(Recipe("int8-keep-embeddings-0", "quantize",
+    ...                {"weights": "int8", "keep_float": ["embeddings", 0]}))
+    '{int8: {keep_float: [embeddings, 0]}}'
+    """
+    settings = recipe.settings
+    if recipe.lever == "quantize":
+        kept = settings.get("keep_float", ())
+        return f"{{int8: {{keep_float: {_listed(kept)}}}}}" if kept else str(settings["weights"])
+    share, kept = f"{settings['share']:.10g}", settings.get("keep", ())
+    if kept:
+        return f"{{prune: {{share: {share}, keep: {_listed(kept)}}}}}"
+    return f"{{prune: {share}}}"
+
+
+def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
+    """Return the recipe that also leaves some parts as the parent has them.
+
+    parts: numbers of blocks, from 0; for int8 also `embeddings`. Raises ValueError for a recipe
+    that keeps nothing (bf16).
+    """
+    if recipe.lever == "prune":
+        kept = {*recipe.settings.get("keep", ()), *parts}
+        return _prune(PruneSettings(share=recipe.settings["share"], keep=tuple(kept)))
+    if recipe.settings.get("weights") == "int8":
+        floats = {*recipe.settings.get("keep_float", ()), *parts}
+        return _quantize(QuantizeSettings(weights="int8", keep_float=tuple(floats)))
+    raise ValueError(f"{recipe.name} has no parts to keep")
+
+
 def _recipe(named: NamedRecipe) -> Recipe:
     if isinstance(named, str):
-        return Recipe(named, "quantize", QuantizeSettings(weights=named).model_dump())
-    share = named.prune
-    return Recipe(f"prune-{share * 100:.10g}", "prune", PruneSettings(share=share).model_dump())
+        return _quantize(QuantizeSettings(weights=named))
+    if isinstance(named, Int8Recipe):
+        return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
+    asked = named.prune
+    return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
+
+
+def _quantize(settings: QuantizeSettings) -> Recipe:
+    return Recipe(settings.weights + _suffix(settings.keep_float), "quantize", _said(settings))
+
+
+def _prune(settings: PruneSettings) -> Recipe:
+    name = f"prune-{settings.share * 100:.10g}{_suffix(settings.keep)}"
+    return Recipe(name, "prune", _said(settings))
+
+
+def _said(settings: BaseModel) -> dict[str, Any]:
+    # What is left at its default is left out: a new option makes no new candidate of an old recipe.
+    return settings.model_dump(mode="json", exclude_defaults=True)
+
+
+def _suffix(kept: Sequence[FloatPart]) -> str:
+    return "".join(["-keep", *(f"-{part}" for part in kept)]) if kept else ""
+
+
+def _listed(parts: Sequence[FloatPart]) -> str:
+    return f"[{', '.join(map(str, parts))}]"

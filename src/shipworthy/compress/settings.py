@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from shipworthy.core.locale import text
+
 Share = Annotated[float, Field(gt=0, lt=1)]
+Layer = Annotated[int, Field(ge=0)]
+FloatPart: TypeAlias = Literal["embeddings"] | Layer
+
+
+def _once(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return parts in one order, embeddings first, so that the same set is the same recipe."""
+    if len(set(parts)) < len(parts):
+        twice = next(part for part in parts if parts.count(part) > 1)
+        raise ValueError(text("error.compress_settings.part_twice", part=twice))
+    return tuple(sorted(parts, key=lambda part: -1 if part == "embeddings" else part))
 
 
 class QuantizeSettings(BaseModel):
@@ -18,6 +30,15 @@ class QuantizeSettings(BaseModel):
     """`bf16` halves the file and is faster where the processor multiplies bf16; `int8` quarters
     the file and runs on ONNX Runtime, with the range of activations measured for each input."""
 
+    keep_float: tuple[FloatPart, ...] = ()
+    """Parts that `int8` leaves in fp32: numbers of blocks, from 0, and `embeddings`. Larger and
+    slower, and nearer to the parent."""
+
+    @field_validator("keep_float")
+    @classmethod
+    def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
+        return _once(parts)
+
 
 class PruneSettings(BaseModel):
     """Small weights of the encoder become zero."""
@@ -27,17 +48,49 @@ class PruneSettings(BaseModel):
     share: Share
     """Share of the weights of each linear layer, in (0, 1), that become zero, smallest first."""
 
+    keep: tuple[Layer, ...] = ()
+    """Numbers of blocks, from 0, that lose no weight."""
+
+    @field_validator("keep")
+    @classmethod
+    def _each_block_once(cls, blocks: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        return _once(blocks)
+
 
 class PruneRecipe(BaseModel):
-    """A recipe as a project file writes it: `{prune: 0.3}`."""
+    """A recipe as a project file writes it: `{prune: 0.3}`, `{prune: {share: 0.3, keep: [0]}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    prune: Share
-    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1)."""
+    prune: Share | PruneSettings
+    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1); or
+    `share`, and `keep`: the blocks that lose none."""
 
 
-NamedRecipe: TypeAlias = Literal["bf16", "int8"] | PruneRecipe
+class Int8Options(BaseModel):
+    """What the long form of `int8` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    keep_float: tuple[FloatPart, ...] = Field(min_length=1)
+    """Parts that stay in fp32: numbers of blocks, from 0, and `embeddings`; at least one."""
+
+    @field_validator("keep_float")
+    @classmethod
+    def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
+        return _once(parts)
+
+
+class Int8Recipe(BaseModel):
+    """The long form of `int8`: `{int8: {keep_float: [embeddings, 0]}}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    int8: Int8Options
+    """Which parts stay in fp32."""
+
+
+NamedRecipe: TypeAlias = Literal["bf16", "int8"] | PruneRecipe | Int8Recipe
 
 AUTO: tuple[NamedRecipe, ...] = (
     "bf16", "int8", PruneRecipe(prune=0.3), PruneRecipe(prune=0.5),
@@ -54,8 +107,9 @@ class CompressSettings(BaseModel):
     """Minutes after which no further candidate is begun; above 0. What was begun is finished."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
-    """`auto`, or a list of `bf16`, `int8` and `{prune: share}`, each once; an empty list makes
-    none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
+    """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `{prune: share}` and
+    `{prune: {share: ..., keep: [...]}}`, each once; an empty list makes none. `auto` is bf16, int8,
+    prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
@@ -63,8 +117,20 @@ class CompressSettings(BaseModel):
         cls, recipes: Literal["auto"] | tuple[NamedRecipe, ...]
     ) -> Literal["auto"] | tuple[NamedRecipe, ...]:
         if recipes != "auto":
-            for recipe in recipes:
-                if recipes.count(recipe) > 1:
-                    shown = recipe if isinstance(recipe, str) else f"prune: {recipe.prune:g}"
-                    raise ValueError(f"the recipe {shown!r} stands there twice")
+            plain = [_plain(recipe) for recipe in recipes]
+            for recipe in plain:
+                if plain.count(recipe) > 1:
+                    raise ValueError(text("error.compress_settings.recipe_twice", recipe=recipe))
         return recipes
+
+
+def _plain(recipe: NamedRecipe) -> str:
+    """Return a recipe as one text, the same for its short and its long form."""
+    if isinstance(recipe, str):
+        return recipe
+    if isinstance(recipe, Int8Recipe):
+        return f"int8: keep_float {', '.join(map(str, recipe.int8.keep_float))}"
+    if isinstance(recipe.prune, float):
+        return f"prune: {recipe.prune:g}"
+    kept = recipe.prune.keep
+    return f"prune: {recipe.prune.share:g}" + (f" keep {', '.join(map(str, kept))}" if kept else "")

@@ -1,0 +1,59 @@
+"""The repeated blocks of an encoder, and the linear layers in each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+    import torch
+
+
+def block_matrices(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and weights of the linear layers in the repeated blocks of an encoder."""
+    for name, _, weights in _numbered(module):
+        yield name, weights
+
+
+def matrices_by_block(module: torch.nn.Module) -> dict[int, list[torch.Tensor]]:
+    """Return the weights of the linear layers of each block, by its number from 0."""
+    found: dict[int, list[torch.Tensor]] = {}
+    for _, number, weights in _numbered(module):
+        found.setdefault(number, []).append(weights)
+    return found
+
+
+def require_blocks(asked: Iterable[int], there: Collection[int], folder: Path | str) -> None:
+    """Raise ModelError where a block is asked for that the model does not have."""
+    absent = [number for number in asked if number not in there]
+    if absent:
+        said = {"number": absent[0], "count": len(there)}
+        raise ModelError(
+            text("error.compress.block", **said), folder=folder,
+            fix=text("error.compress.block_fix", last=max(there, default=0)),
+        )  # fmt: skip
+
+
+def _numbered(module: torch.nn.Module) -> Iterator[tuple[str, int, torch.Tensor]]:
+    import torch
+
+    model: Any = module
+    for prefix, blocks in model.base_model.named_modules():
+        if isinstance(blocks, torch.nn.ModuleList) and not _inside_blocks(model, prefix):
+            for name, layer in blocks.named_modules():
+                if isinstance(layer, torch.nn.Linear):
+                    yield f"{prefix}.{name}.weight", int(name.split(".")[0]), layer.weight
+
+
+def _inside_blocks(model: Any, prefix: str) -> bool:
+    """Whether a list of layers lies in another one, whose layers are found already."""
+    import torch
+
+    parts = prefix.split(".")
+    outer = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(isinstance(model.base_model.get_submodule(p), torch.nn.ModuleList) for p in outer)
