@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from shipworthy.core.records import Measurement, RelativeTo, to_frame
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
-from shipworthy.release.artefacts import ROWS, SPEED, SPLIT_COLUMN, Made, classes
-from shipworthy.release.judgement import Phrase
+from shipworthy.release.answers_table import AnswersTable, answers_table
+from shipworthy.release.artefacts import ROWS, SPEED, SPLIT_COLUMN, Made, classes, part
+from shipworthy.release.examples import choose_examples
+from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.nomination import nominate
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
@@ -67,10 +69,33 @@ def conclude(
         subjects[1:],
         notes=tuple(_notes(bench)),
         evidence=tuple(_evidence(bench)),
+        answers=lambda: _answers(bench, subjects, split),
+        examples=_examples(bench, subjects, split),
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )
     write_record(found, folder)
+
+
+def _answers(bench: Bench, subjects: Sequence[Subject], split: str) -> AnswersTable:
+    """Who answered what: rows go by their id, and by their text where they have none."""
+    import polars as pl
+
+    settings = bench.shop.project.data
+    rows = part(bench.data, split)
+    names = rows[settings.id or settings.text].cast(pl.String).to_list()
+    return answers_table(
+        {s.candidate.id: s.predictions for s in subjects},
+        names,
+        named_by="id" if settings.id else "text",
+    )
+
+
+def _examples(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Example, ...]:
+    """Rows whose answer changed, in the form that the project allows."""
+    form = bench.shop.project.report.examples
+    texts = part(bench.data, split)[bench.shop.project.data.text]
+    return choose_examples(subjects[0].predictions, subjects[1:], texts, form=form)
 
 
 def _subjects(bench: Bench, split: str) -> list[Subject]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError
@@ -21,7 +21,7 @@ from shipworthy.core.records import Candidate
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.model.predictions import Predictions, align, load_predictions
 from shipworthy.release.answers_table import AnswersTable, answers_table
-from shipworthy.release.examples import choose_examples
+from shipworthy.release.examples import Form, choose_examples, form_of
 from shipworthy.release.judgement import Example, Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
@@ -50,7 +50,7 @@ def judge(
     intersections: int = 1,
     name: str = "",
     text: str | None = None,
-    examples: Literal["none", "deidentified", "raw"] = "deidentified",
+    examples: str | None = None,
 ) -> Judgement:
     """Judge candidates against their parent on the same rows.
 
@@ -60,12 +60,13 @@ def judge(
     are slices; score: the column of P(positive), or {class: column}. positive: the positive class
     where it is not called 1, true, yes or pos. ledger: a file that counts looks at these rows.
     intersections: up to how many group columns are crossed where the policy says `each group`.
-    text: column of the parent's texts, of which the report then shows some whose answer changed;
-    examples: their form. Neither changes what is decided or counts as another look.
+    text: column of the parent's texts, of which the report shows some whose answer changed;
+    examples: their form, `none`, `deidentified` (unless said) or `raw`. Neither is another look.
     Raises InputError (with file, row, column or key) where something does not fit; nothing is
     written to the ledger then.
     """
     started = time.monotonic()
+    form = form_of(examples, text)
     several = isinstance(candidates, Sequence) and not isinstance(candidates, str)
     sources: list[Any] = list(candidates) if several else [candidates]  # type: ignore[arg-type]
     if not sources:
@@ -81,7 +82,8 @@ def judge(
     names = _names([parent, *sources])
     loaded = [
         load_predictions(
-            source, **columns, name=name, candidate=place > 0, text=None if place else text
+            source, **columns, name=name, candidate=place > 0,
+            text_column=None if place else text,
         )
         for place, (source, name) in enumerate(zip([parent, *sources], names, strict=True))
     ]
@@ -113,7 +115,7 @@ def judge(
     }
     found = reach_verdict(
         question, ruler, others, notes=tuple(notes), sources=asked_again,
-        answers=lambda: _answers(subjects), examples=_examples(subjects, examples),
+        answers=lambda: _answers(subjects), examples=_examples(subjects, form),
     )  # fmt: skip
     return replace(found, seconds=time.monotonic() - started)
 
@@ -203,11 +205,9 @@ def _open(
     )
 
 
-def _examples(
-    subjects: Sequence[Subject], form: Literal["none", "deidentified", "raw"]
-) -> tuple[Example, ...]:
+def _examples(subjects: Sequence[Subject], form: Form) -> tuple[Example, ...]:
     parent = subjects[0].predictions
-    if parent.texts is None or form == "none":
+    if parent.texts is None:
         return ()
     return choose_examples(parent, subjects[1:], parent.texts, form=form)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,8 @@ from shipworthy.core.records import (
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from shipworthy.release.answers_table import AnswersTable
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,15 @@ class Approval:
     """Who signed a verdict, which roles that own limits did not, and whether it counts.
 
     separated: somebody who did not train is among those that signed; None where that is not asked.
+    stale: sign-offs of an earlier verdict of this run, of roles that did not sign this one.
+    remarks: what does not count, and why: expired waivers, signatures that cannot be trusted.
     """
 
     signed: tuple[SignOff, ...] = ()
     missing: tuple[str, ...] = ()
     separated: bool | None = None
+    stale: tuple[SignOff, ...] = ()
+    remarks: tuple[Phrase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,8 @@ class SelftestEvidence:
 class Example:
     """One row whose answer differs between parent and candidate.
 
-    row: id or 16 hex digits of its hash; groups: values of the group columns; text: as the report
-    may show it.
+    row: id or 16 hex digits of a hash; groups: values of the group columns; text: as the report may
+    show it; masked: what patterns find in it is replaced.
     """
 
     candidate: str
@@ -117,6 +123,7 @@ class Example:
     before: str
     after: str
     groups: Mapping[str, str] = field(default_factory=dict)
+    masked: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,12 @@ class Judgement:
     examples: tuple[Example, ...] = ()
     approval: Approval | None = None
     """From the ledger, not from the record: sign-offs come after the verdict that they sign."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of this package and of the libraries that the numbers come from."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """What `judge` was asked, to ask it again: files and columns; empty for a project."""
+    answers: Callable[[], AnswersTable] | None = field(default=None, repr=False, compare=False)
+    """Makes the table of answers while the rows are at hand; a record read back has none."""
 
     @property
     def verdict(self) -> Answer:

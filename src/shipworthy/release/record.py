@@ -2,6 +2,7 @@
 
     measurements.parquet    every number about a candidate, columns of `Measurement`
     decisions.parquet       what each limit made of them, columns of `Decision`
+    answers.parquet         who answered what on which row, without texts (`answers_table`)
     verdict.json            limits, candidates, verdicts, notes: all else, written last
     report.html             the page
 
@@ -30,6 +31,7 @@ from shipworthy.core.records import (
     Verdict,
     to_frame,
 )
+from shipworthy.release.answers_table import ANSWERS, answers_bytes
 from shipworthy.release.judgement import (
     Example,
     Judgement,
@@ -59,6 +61,8 @@ def write_record(judgement: Judgement, folder: Path | str) -> Path:
     decisions = [replace(d, run=judgement.run) for d in judgement.decisions]
     write_atomically(place / MEASUREMENTS, _parquet(judgement.measurements))
     write_atomically(place / DECISIONS, _parquet(to_frame(decisions, Decision)))
+    if judgement.answers is not None:
+        write_atomically(place / ANSWERS, answers_bytes(judgement.answers()))
     page = write_report(judgement, place / REPORT)
     document = json.dumps(_document(judgement), ensure_ascii=False, indent=1)
     write_atomically(place / VERDICT, document)
@@ -117,7 +121,7 @@ def _damaged(path: Path, why: str) -> InputError:
 
 def _document(judgement: Judgement) -> dict[str, Any]:
     kept = {f.name: getattr(judgement, f.name) for f in fields(judgement)}
-    for name in ("measurements", "decisions", "approval"):
+    for name in ("measurements", "decisions", "approval", "answers"):
         del kept[name]
     return {
         **kept,
