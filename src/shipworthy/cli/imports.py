@@ -75,8 +75,12 @@ def _parquet(table: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-_WRITERS = {
-    ".parquet": _parquet,
-    ".csv": lambda table: table.write_csv().encode(),
-    ".jsonl": lambda table: table.write_ndjson().encode(),
-}
+def _csv(table: pl.DataFrame) -> bytes:
+    return table.write_csv().encode()
+
+
+def _json_lines(table: pl.DataFrame) -> bytes:
+    return table.write_ndjson().encode()
+
+
+_WRITERS = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines}

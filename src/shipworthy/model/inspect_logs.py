@@ -41,8 +41,8 @@ def read_inspect_log(file: Path) -> pl.DataFrame:
     """Return the answers of a log, one row a sample and epoch.
 
     Columns: id, task, target, answer, epoch, and short plain metadata of the samples; with several
-    epochs the id holds the epoch, and `sample` is the unit. Raises DataError where the run did not finish, a sample failed,
-    or the task has no choices.
+    epochs the id holds the epoch, and `sample` is the unit. Raises DataError where the run did
+    not finish, a sample failed, or the task has no choices.
     """
     import polars as pl
 
