@@ -73,8 +73,9 @@ def judge(
         typer.Option(help="Column of the texts, to show some whose answer changed."),
     ] = None,
     examples: Annotated[
-        str, typer.Option(help="Form of these texts: none, deidentified or raw.")
-    ] = "deidentified",
+        str | None,
+        typer.Option(help="Form of these texts: none, deidentified (unless said) or raw."),
+    ] = None,
     report: Report = None,
     out: Annotated[
         Path | None,
@@ -112,7 +113,7 @@ def judge(
         ledger=ledger,
         intersections=intersections,
         text=text,
-        examples=_examples_form(examples),
+        examples=examples,
     )
     if out is not None:
         with writing(out):
@@ -122,16 +123,6 @@ def judge(
         with writing(page):
             write_report(found, page)
     return show(found, as_json=json, report=page, folder=out)
-
-
-def _examples_form(asked: str) -> Literal["none", "deidentified", "raw"]:
-    from shipworthy.core.errors import InputError
-    from shipworthy.core.locale import text
-
-    for form in get_args(_Examples):
-        if asked == form:
-            return form
-    raise InputError(text("error.examples.form", form=asked))
 
 
 def _scores(given: list[str] | None) -> str | dict[str, str] | None:

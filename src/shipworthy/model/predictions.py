@@ -41,7 +41,7 @@ class Predictions:
     (n,); labels is None for a candidate's file without them. scores: shape (n, s) in [0, 1], one
     column for each class in `scored` (one column alone: of two classes), or None.
     frame: the group and unit columns, n rows, of the parent once aligned.
-    digest: of the whole file, all columns in order. texts: n of the parent, where they were asked for.
+    digest: of the whole file, all columns in order. texts: n, where they were asked for.
     """
 
     name: str
@@ -112,13 +112,13 @@ def load_predictions(
     unit: str | None = None,
     name: str = "",
     candidate: bool = False,
-    text: str | None = None,
+    text_column: str | None = None,
 ) -> Predictions:
     """Read and check a file (or frame) of predictions, or the log of an evaluation tool.
 
     score: the column with P(positive) of two classes, or {class: column} for any number of classes.
     candidate: label, group and unit columns may be absent; without labels an id column is needed.
-    text: column of texts to keep; it changes nothing else.
+    text_column: texts to keep; they change nothing else.
     Raises DataError naming file, row and column: no rows, unknown column, missing label,
     prediction, unit or id, an id twice, a score that is no probability, one class only, no known
     positive class.
@@ -190,10 +190,16 @@ def load_predictions(
             groups=wanted,
             unit=unit,
             digest=digest_frame(table),
-            texts=reader.column(text).cast(pl.String).fill_null("") if text else None,
+            texts=_texts(reader, text_column) if text_column else None,
         ),
         final=not candidate,
     )
+
+
+def _texts(reader: PredictionColumns, column: str) -> pl.Series:
+    import polars as pl
+
+    return reader.column(column).cast(pl.String).fill_null("")
 
 
 def align(parent: Predictions, *candidates: Predictions) -> tuple[Predictions, ...]:

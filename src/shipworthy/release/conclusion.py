@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shipworthy.core.device import native_bf16
+from shipworthy.core.files import write_atomically
 from shipworthy.core.openings import OpeningState
 from shipworthy.core.records import Measurement, RelativeTo, to_frame
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
 from shipworthy.release.answers_table import AnswersTable, answers_table
-from shipworthy.release.artefacts import ROWS, SPEED, SPLIT_COLUMN, Made, classes, part
+from shipworthy.release.artefacts import (
+    ROWS,
+    SPEED,
+    SPLIT_COLUMN,
+    Made,
+    classes,
+    model_folder,
+    part,
+)
+from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.examples import choose_examples
 from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.nomination import nominate
@@ -74,6 +85,7 @@ def conclude(
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )
+    write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))
     write_record(found, folder)
 
 
@@ -89,6 +101,18 @@ def _answers(bench: Bench, subjects: Sequence[Subject], split: str) -> AnswersTa
         names,
         named_by="id" if settings.id else "text",
     )
+
+
+def _origins(bench: Bench) -> dict[str, Any]:
+    """Where rows and weights come from and what is in them, for cards."""
+    import polars as pl
+
+    project = bench.shop.project
+    rows = pl.read_parquet(bench.data.folder / ROWS)
+    return {
+        "data": count_data(rows, SPLIT_COLUMN, project.data),
+        "model": model_origin(project.model, model_folder(project.model)),
+    }
 
 
 def _examples(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Example, ...]:

@@ -39,7 +39,7 @@ class Examples:
 
 
 def example_rows(survey: Survey) -> Examples | None:
-    """Return the rows whose answer changed, candidates in table order; None where there are none."""
+    """Return the rows whose answer changed, by candidate; None where there are none."""
     found = survey.judgement.examples
     if not found:
         return None

@@ -209,7 +209,11 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
         "verdict",
         make,
         inputs=_inputs(bench, split),
-        settings={**settings, "language": language()},
+        settings={
+            **settings,
+            "language": language(),
+            "examples": bench.shop.project.report.examples,
+        },
         module="shipworthy.release.conclusion",
     )
     return run_id, stage

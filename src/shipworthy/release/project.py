@@ -17,6 +17,7 @@ from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
 from shipworthy.measure.settings import SpeedSettings
+from shipworthy.release.documentation import Documentation
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
 from shipworthy.team.roster import check_owners, load_roster
 from shipworthy.train.settings import TrainSettings
@@ -75,6 +76,8 @@ class Project(BaseModel):
     """File with the people and their roles."""
     report: ReportSettings = ReportSettings()
     """What the report may show."""
+    documentation: Documentation = Documentation()
+    """What people declare about model and data, for cards."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of splits, training and measurements."""
 
