@@ -7,6 +7,7 @@
     │   └── ModelError      a model folder that cannot be used
     ├── MissingExtraError   an optional library is not installed; exit 2
     ├── BusyError           somebody else works in this folder; exit 2
+    ├── StaleError          evidence no longer holds; exit 3
     └── StageError          a stage of a run failed; exit 1 unless its cause says 2
 
 A message is one line: what is wrong, where, and what to do about it. Anything outside this tree is
@@ -104,6 +105,12 @@ class MissingExtraError(InputError):
 
 class BusyError(InputError):
     """Another process holds the lock of this folder."""
+
+
+class StaleError(ShipworthyError):
+    """Evidence is too old, or of another artefact than the one that is here."""
+
+    exit_code = EXIT_HOLD
 
 
 class StageError(ShipworthyError):
