@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,15 @@ from shipworthy.cli.options import Json, Language
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("report", short_help="Show a finished run again.")(report)
-    app.command("selftest", short_help="Prove that a policy can say no.")(selftest)
+    app.command("report")(report)
+    app.command("selftest")(selftest)
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Write the page here instead of into the run.", metavar="FILE"),
+        typer.Option(metavar="FILE"),
     ] = None,
     json: Json = False,
     lang: Language = None,
@@ -41,30 +42,41 @@ def report(
 
 
 def selftest(
-    policy: Annotated[
-        Path, typer.Argument(help="Policy file, or a project file.", metavar="POLICY")
-    ],
+    policy: Annotated[Path, typer.Argument(metavar="POLICY")],
     skip: Annotated[
         list[str] | None,
         typer.Option(
-            help="A planted model that this policy need not hold: broken, biased, slow or "
-            "oversized; repeat it.",
             metavar="MODEL",
         ),
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Write what the self-test found into this ledger.", metavar="FILE"),
     ] = None,
     json: Json = False,
     lang: Language = None,
 ) -> int:
     """Feed planted bad models to a policy: each must be held, and a good one must ship."""
-    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.cli.output import check_place, choose_language, print_json
     from shipworthy.core.errors import EXIT_HOLD, EXIT_SHIP
+    from shipworthy.core.ledger import Ledger
+    from shipworthy.core.locale import text
     from shipworthy.release.policy import load_policy
-    from shipworthy.release.selftest import lines, run_selftest
+    from shipworthy.release.selftest import run_selftest
+    from shipworthy.release.selftest_evidence import record_selftest
+    from shipworthy.release.selftest_shown import lines
 
     choose_language(lang)
-    found = run_selftest(load_policy(policy), skip=tuple(skip or ()))
+    if ledger is not None:
+        check_place(ledger, "--ledger")
+    written = load_policy(policy)
+    found = run_selftest(written, skip=tuple(skip or ()))
+    if ledger is not None:
+        record_selftest(Ledger(ledger), written, found)
     if json:
         print_json(found.to_dict())
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(lines(found, width=shutil.get_terminal_size((100, 24)).columns)))
+        if ledger is not None:
+            print(text("selftest.ledger", path=ledger))
     return EXIT_SHIP if found.passed else EXIT_HOLD

@@ -17,69 +17,47 @@ _PAGE = "report.html"
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("judge", short_help="Judge files of predictions; no model is needed.")(judge)
-    app.command("init", short_help="Write a project file from your data.")(init)
+    app.command("judge")(judge)
+    app.command("init")(init)
 
 
 def judge(
-    parent: Annotated[Path, typer.Argument(help="Predictions of the parent.", metavar="PARENT")],
-    candidates: Annotated[
-        list[Path], typer.Argument(help="Predictions of each candidate.", metavar="CANDIDATE")
-    ],
-    policy: Annotated[Path, typer.Option(help="Policy file, or a project file.", metavar="FILE")],
-    label: Annotated[
-        str | None, typer.Option(help="Column with the true class.", metavar="COLUMN")
-    ] = None,
-    prediction: Annotated[
-        str | None, typer.Option(help="Column with the answer.", metavar="COLUMN")
-    ] = None,
+    parent: Annotated[Path, typer.Argument(metavar="PARENT")],
+    candidates: Annotated[list[Path], typer.Argument(metavar="CANDIDATE")],
+    policy: Annotated[Path, typer.Option(metavar="FILE")],
+    label: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    prediction: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
     id: Annotated[
         str | None,
-        typer.Option(
-            help="Column that names each row; without it rows pair by position.", metavar="COLUMN"
-        ),
+        typer.Option(metavar="COLUMN"),
     ] = None,
     score: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Column with P(positive), or CLASS=COLUMN once per class.", metavar="COLUMN"
-        ),
+        typer.Option(metavar="COLUMN"),
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(help="The positive class, if not 1, true, yes.", metavar="CLASS")
-    ] = None,
+    positive: Annotated[str | None, typer.Option(metavar="CLASS")] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(help="Column whose values are looked at apart; repeat it.", metavar="COLUMN"),
+        typer.Option(metavar="COLUMN"),
     ] = None,
     unit: Annotated[
         str | None,
-        typer.Option(
-            help="Column of the sampling unit (author, source, person).", metavar="COLUMN"
-        ),
+        typer.Option(metavar="COLUMN"),
     ] = None,
     intersections: Annotated[
         int,
-        typer.Option(
-            min=1, max=3, help="Cross up to so many groups for `each group`.", metavar="N"
-        ),
+        typer.Option(min=1, max=3, metavar="N"),
     ] = 1,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="Ledger that counts looks at these rows.", metavar="FILE"),
+        typer.Option(metavar="FILE"),
     ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(help="Column of the texts, to show some whose answer changed."),
-    ] = None,
-    examples: Annotated[
-        str | None,
-        typer.Option(help="Form of these texts: none, deidentified (unless said) or raw."),
-    ] = None,
+    text: str | None = None,
+    examples: str | None = None,
     report: Report = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Keep measurements, decisions and report in this folder.", metavar="DIR"),
+        typer.Option(metavar="DIR"),
     ] = None,
     json: Json = False,
     lang: Language = None,
@@ -144,21 +122,15 @@ def _scores(given: list[str] | None) -> str | dict[str, str] | None:
 
 
 def init(
-    data: Annotated[str, typer.Argument(help="Your rows: CSV, JSON Lines, Parquet, or a folder.")],
-    out: Annotated[Path, typer.Option(help="Project file to write.", metavar="FILE")] = Path(
-        "shipworthy.yaml"
-    ),
-    text: Annotated[str | None, typer.Option(help="Column with the text.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column with the class.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column that names each row.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Column of the sampling unit.")] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="Column whose values are looked at apart; repeat it.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="Model to start from: a folder, or a builtin.")
-    ] = "builtin:minilm",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    data: Annotated[str, typer.Argument()],
+    out: Annotated[Path, typer.Option(metavar="FILE")] = Path("shipworthy.yaml"),
+    text: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    unit: str | None = None,
+    group: list[str] | None = None,
+    model: str = "builtin:minilm",
+    force: Annotated[bool, typer.Option("--force")] = False,
     json: Json = False,
     lang: Language = None,
 ) -> int:

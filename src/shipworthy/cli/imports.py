@@ -15,19 +15,15 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("import", short_help="Turn an evaluation log into a table of answers.")(import_log)
+    app.command("import")(import_log)
 
 
 def import_log(
     log: Annotated[
         str,
-        typer.Argument(
-            help="Samples of lm-eval, a log of Inspect, a run of MLflow.", metavar="LOG"
-        ),
+        typer.Argument(metavar="LOG"),
     ],
-    out: Annotated[
-        Path, typer.Option(help="Table to write: .parquet, .csv or .jsonl.", metavar="FILE")
-    ] = Path("answers.parquet"),
+    out: Annotated[Path, typer.Option(metavar="FILE")] = Path("answers.parquet"),
     json: Json = False,
     lang: Language = None,
 ) -> int:

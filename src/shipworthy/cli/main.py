@@ -12,29 +12,30 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from shipworthy.cli import evidence, files, imports, runs
+from shipworthy.cli.help import UsageError, asked_language, command_of, usage
+from shipworthy.cli.options import Language
+from shipworthy.cli.output import choose_language
 from shipworthy.core.errors import (
     EXIT_BAD_INPUT,
     EXIT_BUG,
     EXIT_INTERRUPTED,
     ShipworthyError,
 )
+from shipworthy.core.locale import text
 
 app = typer.Typer(
     name="shipworthy",
-    help="One ruler for every lever, a written policy, a verdict: ship, hold or undecided.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Typer brings its own copy of click, or stands on the installed one: this class is of either.
-_UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 for group in (runs, files, evidence, imports):
     group.add_to(app)
@@ -50,9 +51,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _everything(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    lang: Language = None,
 ) -> None:
     pass
 
@@ -66,20 +66,22 @@ def run(arguments: list[str]) -> int:
     """Run one verb and return its exit code; errors are one line on stderr."""
     try:
         # Without a verb there is nothing to do but to show them.
-        result: Any = app(
+        choose_language(asked_language(arguments))
+        command = command_of(app)
+        result: Any = command(
             args=arguments or ["--help"], prog_name="shipworthy", standalone_mode=False
         )
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:
-            _say("interrupted; stages that are finished are kept")
+            _say(text("cli.interrupted"))
         return result if isinstance(result, int) else 0
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted; stages that are finished are kept")
+        _say(text("cli.interrupted"))
         return EXIT_INTERRUPTED
-    except _UsageError as error:
-        _say(_usage(error))
+    except UsageError as error:
+        _say(usage(error))
         return EXIT_BAD_INPUT
     except ShipworthyError as error:
         _say(str(error))
@@ -89,15 +91,8 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BUG
     except Exception as error:
-        _say(f"this is a bug: {type(error).__name__}: {error}; the trace is in {_trace()}")
+        _say(text("cli.bug", kind=type(error).__name__, error=error, path=_trace()))
         return EXIT_BUG
-
-
-def _usage(error: Any) -> str:
-    """Return what is wrong with the arguments, and where help is, as one sentence."""
-    verb = error.ctx.command_path if error.ctx is not None else "shipworthy"
-    message = error.format_message().rstrip(".")
-    return f"{message[:1].lower()}{message[1:]}; see `{verb} --help`"
 
 
 def _say(message: str) -> None:

@@ -16,23 +16,19 @@ if TYPE_CHECKING:
 
 Only = Annotated[
     str | None,
-    typer.Option(help="Stop after this stage.", metavar="STAGE"),
+    typer.Option(metavar="STAGE"),
 ]
-Rehearse = Annotated[
-    bool, typer.Option("--rehearse", help="Decide on validation rows; never ships.")
-]
+Rehearse = Annotated[bool, typer.Option("--rehearse")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("demo", short_help="Run the main job on built-in data, to a verdict.")(demo)
-    app.command("run", short_help="Run a project to a verdict; goes on where it stopped.")(run)
+    app.command("demo")(demo)
+    app.command("run")(run)
 
 
 def demo(
-    folder: Annotated[
-        Path, typer.Option(help="Folder for the cache and the runs.", metavar="DIR")
-    ] = Path(),
+    folder: Annotated[Path, typer.Option(metavar="DIR")] = Path(),
     only: Only = None,
     rehearse: Rehearse = False,
     json: Json = False,
@@ -49,7 +45,7 @@ def demo(
 
 
 def run(
-    project: Annotated[Path, typer.Argument(help="Project file.")] = Path("shipworthy.yaml"),
+    project: Annotated[Path, typer.Argument()] = Path("shipworthy.yaml"),
     only: Only = None,
     rehearse: Rehearse = False,
     json: Json = False,
