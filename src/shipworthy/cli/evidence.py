@@ -51,7 +51,7 @@ def selftest(
     ] = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="Write what the self-test found into this ledger.", metavar="FILE"),
+        typer.Option(metavar="FILE"),
     ] = None,
     json: Json = False,
     lang: Language = None,

@@ -27,6 +27,7 @@ from shipworthy.core.records import Limit, OnUnknown, RelativeTo, Tier
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 
 SmallSlices: TypeAlias = Literal["default", "report", "undecided"]
+PlantedModel: TypeAlias = Literal["broken", "biased", "slow", "oversized"]
 SliceValue: TypeAlias = str | int | FiniteFloat | bool | None
 Slices: TypeAlias = str | dict[str, SliceValue | list[str]]
 
@@ -122,6 +123,19 @@ class LimitSettings(BaseModel):
         )
 
 
+class SelftestSettings(BaseModel):
+    """What the self-test of this policy need not show, and for how long it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    skip: tuple[PlantedModel, ...] = ()
+    """Planted bad models that this policy need not hold: `broken`, `biased`, `slow`, `oversized`;
+    the verdict names them."""
+    expires_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after which a ship verdict needs a new self-test; none: the least `expires_days` of the
+    limits, and where no limit has one it does not age."""
+
+
 class PolicySettings(BaseModel):
     """The whole policy."""
 
@@ -138,6 +152,8 @@ class PolicySettings(BaseModel):
     """Whoever trained may not be the only one to sign a verdict off."""
     limits: tuple[LimitSettings, ...] = Field(min_length=1)
     """The limits; all must pass."""
+    selftest: SelftestSettings = SelftestSettings()
+    """What the policy's self-test need not show, and for how long it stands."""
 
     def policy(self) -> Policy:
         """Return the record that the ruler works with."""
@@ -148,6 +164,7 @@ class PolicySettings(BaseModel):
             self.small_slices,
             limits,
             self.separation_of_duties,
+            SelftestRule(tuple(sorted(set(self.selftest.skip))), self.selftest.expires_days),
         )
 
 
@@ -171,6 +188,14 @@ class PolicyFile(RootModel[AnyPolicy]):
 
 
 @dataclass(frozen=True)
+class SelftestRule:
+    """Planted models that a policy need not hold, sorted, and the days for which a test stands."""
+
+    skip: tuple[str, ...] = ()
+    expires_days: int | None = None
+
+
+@dataclass(frozen=True)
 class Policy:
     """A checked policy. confidence in [0.5, 1); nominate at least 1."""
 
@@ -179,6 +204,7 @@ class Policy:
     small_slices: SmallSlices = "default"
     limits: tuple[Limit, ...] = ()
     separation_of_duties: bool = True
+    selftest: SelftestRule = SelftestRule()
 
     @property
     def alpha(self) -> float:

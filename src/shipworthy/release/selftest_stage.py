@@ -1,0 +1,130 @@
+"""Where planted models are judged: by the ruler and the rules that judge real ones.
+
+Few rows are made first, and more only where a good candidate does not ship on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shipworthy.core.records import Answer, Decision, Limit, Outcome
+from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.decide import decide_candidate, decide_run
+from shipworthy.release.policy_fit import check_fit, columns_of
+from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.selftest_models import Plant, Rows, looks_at_groups, plants
+from shipworthy.release.selftest_numbers import Machine, with_numbers
+from shipworthy.release.selftest_pair import Pair, churned_pair, fitting_pair
+
+if TYPE_CHECKING:
+    from shipworthy.release.policy import Policy
+
+GROUP_ROWS = (3_000, 20_000)
+"""Rows of each group: at first, and where these are too few for the policy's margins."""
+
+PLAUSIBLE = 0.5
+"""A biased model harms at most this share of what one group is answered."""
+
+COIN = Plant("random")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A limit that counts, and the mildest planted model that fails it.
+
+    asked: what it says about the good model. plant and decision are None where no model fails it.
+    """
+
+    place: int
+    limit: Limit
+    asked: Decision
+    plant: Plant | None
+    decision: Decision | None
+
+    @property
+    def kind(self) -> str:
+        """Which of the standard bad models this limit is there to hold."""
+        kind = MEASURES[self.limit.measure]
+        if kind.kind in ("speed", "fact"):
+            return "oversized" if kind.unit == "mb" else "slow"
+        return "biased" if looks_at_groups(self.limit) else "broken"
+
+    @property
+    def holds(self) -> bool:
+        """Whether it fails a model that is no worse than could well be."""
+        if self.plant is None:
+            return False
+        return self.kind != "biased" or self.plant.whole or self.plant.share <= PLAUSIBLE
+
+
+class Stage:
+    """Rows, a parent, and a way to judge planted models against it.
+
+    Raises SettingsError for a limit that cannot be applied.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        named = tuple(dict.fromkeys(c for li in policy.limits for c in columns_of(li)))
+        self.columns = named or ("group",)
+        check_fit(policy, self.columns)
+        self.counting = tuple(k for k, li in enumerate(policy.limits) if li.tier != "advisory")
+        limits = with_numbers(policy.limits)
+        counting = [limits[k] for k in self.counting]
+        self.limits, self.machine = limits, Machine(counting)
+        self.pair = fitting_pair(counting)
+        for self.per_group in GROUP_ROWS:
+            self.rows, self.ruler = self._ground(self.pair)
+            self.good, self.decisions = self.judge(self.rows.good(self.machine.good))
+            if self.good is Answer.SHIP:
+                break
+
+    def judge(self, subject: Subject) -> tuple[Answer, tuple[Decision, ...]]:
+        """Judge a model by all limits, as the only candidate."""
+        decided = decide_candidate(
+            subject.candidate.id,
+            self.ruler.evidence(subject, self.policy.limits),
+            confidence=self.policy.confidence,
+            small_slices=self.policy.small_slices,
+        )
+        run = decide_run([decided], [decided.candidate], alpha=self.policy.alpha, objective={})
+        return run.answer, decided.decisions
+
+    def planted(self, plant: Plant) -> Subject:
+        """Return a planted model."""
+        return self.rows.planted(plant, self.machine.good)
+
+    def tried(self, place: int) -> Tried:
+        """Plant models against one limit that counts until one of them fails it."""
+        limit = self.policy.limits[place]
+        asked = next(d for d in self.decisions if d.limit == place)
+        for plant in plants(limit, place, self.rows.levels):
+            decision = self._failed(place, plant)
+            if decision is not None:
+                return Tried(place, limit, asked, plant, decision)
+        return Tried(place, limit, asked, None, None)
+
+    def _failed(self, place: int, plant: Plant) -> Decision | None:
+        """Return the decision of one limit that holds a model; None where it lets it through.
+
+        Only this limit is looked at, at a level so strict that it fails the model however many
+        others stand beside it.
+        """
+        limit, rows, ruler, numbers = self.limits[place], self.rows, self.ruler, self.machine.good
+        if plant.family == "beyond":
+            numbers = self.machine.beyond(limit)
+        if plant.family == "churning":
+            # Only wrong answers can turn right, and a good parent has few.
+            rows, ruler = self._ground(churned_pair(self.pair, float(limit.bound)))
+        decided = decide_candidate(
+            "",
+            ruler.evidence(rows.planted(plant, numbers), [self.policy.limits[place]]),
+            confidence=1 - 2 * self.policy.alpha / len(self.decisions),
+        )
+        return next((d for d in decided.decisions if d.decision is Outcome.FAIL), None)
+
+    def _ground(self, pair: Pair) -> tuple[Rows, Ruler]:
+        rows = Rows(self.policy.limits, self.columns, pair, self.per_group)
+        parent = rows.parent(self.machine.parent)
+        return rows, Ruler(parent, groups=self.columns, unit=None)
