@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 from shipworthy.model.class_names import default_positive
 from shipworthy.model.predictions import Predictions
 
@@ -33,7 +34,7 @@ def write_answers(
     model = load_classifier(model_folder)
     if tuple(model.classes) != classes:
         told = ", ".join(model.classes)
-        raise ModelError(f"the model answers {told}, the data have {', '.join(classes)}")
+        raise ModelError(text("error.answers.classes", told=told, classes=", ".join(classes)))
     with progress("measure", total=rows.height, unit="texts") as step:
         answers = model.log_probabilities(rows, step)
     columns = {f"log_probability_{k}": answers[:, k] for k in range(len(classes))}

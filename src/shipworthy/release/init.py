@@ -14,9 +14,10 @@ from pathlib import Path
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING
 
+from shipworthy.core import locale
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
-from shipworthy.core.locale import number, text
+from shipworthy.core.locale import number
 from shipworthy.core.yaml import Document, load_settings
 from shipworthy.data.columns import Columns, Reason, guess_columns
 from shipworthy.data.rows import Rows, load_rows
@@ -72,7 +73,7 @@ def write_project(
     if out.is_dir():
         out = out / "shipworthy.yaml"
     if out.exists() and not force:
-        raise InputError(f"{out}: is there already; give another name, or --force to replace it")
+        raise InputError(locale.text("error.init.exists", path=out))
     frame = read_table(data_path)
     columns = guess_columns(
         frame, str(data_path), text=text, label=label, id=id, unit=unit, groups=groups
@@ -154,7 +155,7 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
         needed=number(_needed(MARGIN)),
     )
     table = ", ".join(
-        text(
+        locale.text(
             "init.table_entry",
             margin=_points(margin),
             few=number(_needed(margin)),
@@ -186,7 +187,7 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
 def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
     test = rows.part("test")
     if test.height < _needed(MARGIN):
-        yield text(
+        yield locale.text(
             "init.warn.rows",
             rows=number(test.height),
             needed=number(_needed(MARGIN)),
@@ -194,12 +195,12 @@ def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
         )
     for name, count in _counts(test, columns.label):
         if count < _LEAST_ROWS:
-            yield text("init.warn.class", name=name, rows=number(count))
+            yield locale.text("init.warn.class", name=name, rows=number(count))
     for column in columns.groups:
         for name, count in _counts(test, column):
             if count < _needed(GROUP_MARGIN):
                 few = count < _least(GROUP_MARGIN)
-                yield text(
+                yield locale.text(
                     "init.warn.group" if few else "init.warn.group_power",
                     column=column,
                     name=name,
@@ -238,7 +239,7 @@ def _limit(measure: str, rest: str) -> str:
 def _comment(key: str, indent: int = 0, **arguments: object) -> list[str]:
     margin = " " * indent + "# "
     return wrap(
-        _printable(text(key, **arguments)),
+        _printable(locale.text(key, **arguments)),
         98,
         initial_indent=margin,
         subsequent_indent=margin,

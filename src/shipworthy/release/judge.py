@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from shipworthy.core import locale
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError
 from shipworthy.core.ledger import Ledger
-from shipworthy.core.locale import text
 from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
 from shipworthy.core.records import Candidate
 from shipworthy.measure.catalogue import MEASURES
@@ -26,6 +26,7 @@ from shipworthy.release.judgement import Example, Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.selftest_evidence import with_selftest
 from shipworthy.release.verdicts import Question, reach_verdict
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def judge(
     several = isinstance(candidates, Sequence) and not isinstance(candidates, str)
     sources: list[Any] = list(candidates) if several else [candidates]  # type: ignore[arg-type]
     if not sources:
-        raise InputError("there is no candidate; give at least one file besides the parent")
+        raise InputError(locale.text("error.judge.no_candidate"))
     written = policy if isinstance(policy, Policy) else load_policy(policy)
     file = policy if isinstance(policy, Path | str) else None
-    check_fit(written, groups, file=file, remedy="declare group columns with --group")
+    check_fit(written, groups, file=file, remedy=locale.text("error.judge.remedy"))
     label, prediction, id = _named(parent, label, prediction, id)
     columns: dict[str, Any] = dict(
         label=label, prediction=prediction, score=score, id=id, positive=positive,
@@ -82,7 +83,10 @@ def judge(
     names = _names([parent, *sources])
     loaded = [
         load_predictions(
-            source, **columns, name=name, candidate=place > 0,
+            source,
+            **columns,
+            name=name,
+            candidate=place > 0,
             text_column=None if place else text,
         )
         for place, (source, name) in enumerate(zip([parent, *sources], names, strict=True))
@@ -90,7 +94,8 @@ def judge(
     subjects = _subjects(align(*loaded))
     base, others = subjects[0], subjects[1:]
     asked = _asked(written, base.predictions, prediction, score, intersections)
-    opened = _open(ledger, asked, base.predictions, others)
+    book = Ledger(ledger) if isinstance(ledger, Path | str) else ledger
+    opened = _open(book, asked, base.predictions, others)
     question = Question(
         run=_run_id(asked, subjects),
         name=name or names[0],
@@ -117,6 +122,7 @@ def judge(
         question, ruler, others, notes=tuple(notes), sources=asked_again,
         answers=lambda: _answers(subjects), examples=_examples(subjects, form),
     )  # fmt: skip
+    found = with_selftest(found, written, book, groups=found.groups, now=found.created)
     return replace(found, seconds=time.monotonic() - started)
 
 
@@ -126,13 +132,16 @@ def _named(
     """Return the columns of label, prediction and id; a log of an evaluation has its own."""
     from shipworthy.model import evaluation_logs
 
-    if isinstance(parent, Path | str) and evaluation_logs.recognise(parent) in ("lm-eval", "inspect"):
+    if isinstance(parent, Path | str) and evaluation_logs.recognise(parent) in (
+        "lm-eval",
+        "inspect",
+    ):
         label = label or evaluation_logs.LABEL
         prediction = prediction or evaluation_logs.PREDICTION
         id = id or evaluation_logs.ID
     if label is None or prediction is None:
         missing = "--label" if label is None else "--prediction"
-        raise InputError(text("error.judge.no_column", file=parent, option=missing))
+        raise InputError(locale.text("error.judge.no_column", file=parent, option=missing))
     return label, prediction, id
 
 
@@ -188,15 +197,14 @@ def _asked(
 
 
 def _open(
-    ledger: Path | str | Ledger | None,
+    ledger: Ledger | None,
     asked: str,
     parent: Predictions,
     candidates: Sequence[Subject],
 ) -> OpeningState:
-    book = ledger if isinstance(ledger, Ledger) or ledger is None else Ledger(ledger)
     hashes = row_hashes(_row_names(parent))
     return open_test(
-        book,
+        ledger,
         test_digest=parent.data_digest,
         rows_sketch=rows_sketch(hashes),
         candidates={s.candidate.id: s.candidate.artefact_digest for s in candidates},

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core import locale
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.ledger import Ledger
@@ -87,9 +88,9 @@ def run_project(
     """
     started = time.monotonic()
     if only is not None and only not in STAGES:
-        raise InputError(f"--only {only}: no such stage; {nearest(only, STAGES)}")
+        raise InputError(locale.text("error.pipeline.only", only=only, meant=nearest(only, STAGES)))
     policy = project.policy.policy()
-    check_fit(policy, project.data.groups, remedy="(declare it under data.groups)")
+    check_fit(policy, project.data.groups, remedy=locale.text("error.pipeline.remedy"))
     shop = Workshop(project, root / CACHE, tell)
 
     def stopped() -> Finished:

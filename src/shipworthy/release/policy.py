@@ -23,6 +23,7 @@ from pydantic import (
 
 from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import nearest
+from shipworthy.core.locale import text
 from shipworthy.core.records import Limit, OnUnknown, RelativeTo, Tier
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 
@@ -75,9 +76,9 @@ class LimitSettings(BaseModel):
     def _one_side(self) -> Self:
         sides = [side for side in (self.at_least, self.at_most) if side is not None]
         if len(sides) != 1:
-            raise ValueError("needs exactly one of at_least and at_most")
+            raise ValueError(text("error.policy.one_side"))
         if isinstance(sides[0], OtherMeasure) and self.relative_to != "none":
-            raise ValueError("a change is compared with a number, not with another measure")
+            raise ValueError(text("error.policy.change_bound"))
         return self
 
     @model_validator(mode="after")
@@ -85,20 +86,15 @@ class LimitSettings(BaseModel):
         if isinstance(self.slice, str):
             if self.slice not in NAMED_SLICES:
                 hint = nearest(self.slice, NAMED_SLICES)
-                raise ValueError(
-                    f"unknown slice {self.slice!r}; {hint}; or write {{each: column}} or "
-                    "{column: value}"
-                )
+                raise ValueError(text("error.policy.slice", slice=self.slice, hint=hint))
             return self
         if not self.slice:
-            raise ValueError("an empty slice; write `all` for all rows")
+            raise ValueError(text("error.policy.empty_slice"))
         each = self.slice.get("each")
         if "each" in self.slice and (len(self.slice) > 1 or not _columns(each)):
-            raise ValueError(
-                "`each` stands alone in a slice and names one column or a list of them"
-            )
+            raise ValueError(text("error.policy.each"))
         if "each" not in self.slice and any(isinstance(v, list) for v in self.slice.values()):
-            raise ValueError("a column in a slice has one value; write one limit for each value")
+            raise ValueError(text("error.policy.several_values"))
         return self
 
     def limit(self) -> Limit:
@@ -253,11 +249,13 @@ def check_measures(
             if isinstance(bound, OtherMeasure) and bound.measure not in measures:
                 key = (*place, side, "measure")
                 raise document.error(
-                    f"unknown measure {bound.measure!r}", key, fix=nearest(bound.measure, measures)
+                    text("error.policy.measure", measure=bound.measure),
+                    key,
+                    fix=nearest(bound.measure, measures),
                 )
         if limit.measure not in measures:
             raise document.error(
-                f"unknown measure {limit.measure!r}",
+                text("error.policy.measure", measure=limit.measure),
                 (*place, "measure"),
                 fix=nearest(limit.measure, measures),
             )

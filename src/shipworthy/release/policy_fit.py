@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shipworthy.core.errors import SettingsError, nearest
+from shipworthy.core.locale import text
 from shipworthy.measure.catalogue import MEASURES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def check_fit(
     for index, limit in enumerate(policy.limits):
         problem, fix = _misfit(limit, groups, remedy)
         if problem:
-            key = f"limit {index + 1} ({_told(limit)})"
+            key = text("error.policy_fit.place", number=index + 1, limit=_told(limit))
             raise SettingsError(problem, file=file, key=key, fix=fix)
 
 
@@ -58,46 +59,46 @@ def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]
     kind = MEASURES[limit.measure].kind
     for column in columns_of(limit):
         if column not in groups:
-            return f"{column!r} is no group column", _declare(column, groups, remedy)
+            problem = text("error.policy_fit.no_column", column=column)
+            return problem, _declare(column, groups, remedy)
     if limit.slices in ("each group", "worst group") and not groups:
-        return f"it asks for {limit.slices!r}, and there is no group column", _declare(
-            "", (), remedy
-        )
+        problem = text("error.policy_fit.no_groups", slice=limit.slices)
+        return problem, _declare("", (), remedy)
     if limit.relative_to == "baseline":
-        return "a change against a baseline is not available in this version", "use parent"
+        return _said("baseline")
     if kind in ("speed", "fact") and limit.slices != "all":
-        return f"{limit.measure} is measured once, not per slice", "leave `slice` out"
+        return _said("once", measure=limit.measure)
     ratio = kind in ("speed", "fact") and limit.relative_to != "none"
     if ratio and not isinstance(limit.bound, str) and limit.bound <= 0:
-        return (
-            f"{limit.measure} against the parent is a ratio, so {limit.bound:g} is out of reach",
-            "1 is unchanged; write 0.9 for a tenth less, 1.1 for a tenth more",
-        )
+        return _said("ratio", measure=limit.measure, bound=limit.bound)
     if isinstance(limit.bound, str) and MEASURES[limit.bound].kind != "fact":
-        return (
-            f"the bound {limit.bound} is itself an estimate",
-            "give a number, or a measure without sampling error, as size_mb",
-        )
+        return _said("bound", bound=limit.bound)
     if kind == "spread":
         return _misfit_of_spread(limit, groups, remedy)
     if "parent" in MEASURES[limit.measure].needs and limit.relative_to == "none":
-        return f"{limit.measure} compares with the parent", "add `relative_to: parent`"
+        return _said("parent", measure=limit.measure)
     return "", ""
 
 
 def _misfit_of_spread(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]:
     if limit.relative_to != "none":
-        return f"a change of {limit.measure} is not available in this version", "limit its value"
+        return _said("change", measure=limit.measure)
     if not groups:
-        problem = f"{limit.measure} compares groups, and there is no group column"
+        problem = text("error.policy_fit.spread_groups", measure=limit.measure)
         return problem, _declare("", (), remedy)
     if not isinstance(limit.slices, str) and "each" not in limit.slices:
-        return f"{limit.measure} compares groups", "write `slice: {each: column}`"
+        return _said("spread", measure=limit.measure)
     return "", ""
+
+
+def _said(problem: str, **told: object) -> tuple[str, str]:
+    """Return a problem and how to put it right, both from the catalogue."""
+    key = f"error.policy_fit.{problem}"
+    return text(key, **told), text(f"{key}.fix")
 
 
 def _declare(column: str, groups: Sequence[str], remedy: str) -> str:
     """Return how to put a group column right: the nearest that there is, and how to add one."""
-    remedy = remedy.strip("()") or "declare one"
+    remedy = remedy.strip("()") or text("error.policy_fit.declare")
     close = nearest(column, groups) if groups else ""
-    return f"{close} ({remedy})" if close else remedy
+    return text("error.policy_fit.declare_near", meant=close, remedy=remedy) if close else remedy

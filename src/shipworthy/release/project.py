@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.locale import text
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
@@ -94,9 +95,9 @@ def load_project(path: Path | str) -> Project:
     if project.task not in AVAILABLE_TASKS:
         known = ", ".join(AVAILABLE_TASKS)
         raise document.error(
-            f"the task {project.task!r} is not available in this version",
+            text("error.project.task", task=project.task),
             ("task",),
-            fix=f"known: {known}",
+            fix=text("error.known", names=known),
         )
     check_measures(project.policy, document, ("policy",), known_measures())
     return _resolved(project, document, Path(path).resolve().parent)
@@ -106,7 +107,9 @@ def _refuse_later_keys(document: Document) -> None:
     if isinstance(document.data, dict):
         for key in document.data:
             if key in LATER_KEYS:
-                raise document.error("not available in this version", (key,), fix="leave it out")
+                raise document.error(
+                    text("error.project.later"), (key,), fix=text("error.project.later.fix")
+                )
 
 
 def _resolved(project: Project, document: Document, folder: Path) -> Project:
@@ -127,7 +130,9 @@ def _model(name: str, document: Document, folder: Path) -> str:
     place = folder / Path(name).expanduser()
     if not place.is_dir():
         raise document.error(
-            f"no such folder: {place}", ("model",), fix="name a Hugging Face folder, or a builtin"
+            text("error.project.folder", place=place),
+            ("model",),
+            fix=text("error.project.folder.fix"),
         )
     return str(place)
 
@@ -153,11 +158,13 @@ def _data(data: DataSettings, document: Document, folder: Path) -> DataSettings:
 def _existing(path: Path, document: Document, key: tuple[Key, ...], folder: Path) -> Path:
     place = folder / path.expanduser()
     if not place.exists():
-        raise document.error(f"no such file: {place}", key)
+        raise document.error(text("error.project.file", place=place), key)
     return place
 
 
 def _builtin(name: str, known: tuple[str, ...], document: Document, key: tuple[Key, ...]) -> str:
     if name not in known:
-        raise document.error(f"no builtin {name!r}", key, fix=nearest(name, known))
+        raise document.error(
+            text("error.project.builtin", name=name), key, fix=nearest(name, known)
+        )
     return name

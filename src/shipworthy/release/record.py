@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale import text
 from shipworthy.core.records import (
     Answer,
     Candidate,
@@ -77,11 +78,9 @@ def read_record(folder: Path | str) -> Judgement:
     place = Path(folder)
     document = _read(place / VERDICT, lambda path: json.loads(path.read_text(encoding="utf-8")))
     if not isinstance(document, dict):
-        raise _damaged(place / VERDICT, "it is no object")
+        raise _damaged(place / VERDICT, text("error.record.no_object"))
     if document.get("format") != _FORMAT:
-        raise InputError(
-            f"{place / VERDICT}: written by another version of shipworthy; judge the files again"
-        )
+        raise InputError(text("error.record.version", path=place / VERDICT))
     measurements = _read(place / MEASUREMENTS, _frame)
     decisions = _read(place / DECISIONS, _frame)
     try:
@@ -89,7 +88,7 @@ def read_record(folder: Path | str) -> Judgement:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(place, f"{type(error).__name__}: {error}") from error
     if any(d.run != found.run for d in found.decisions):
-        raise _damaged(place / DECISIONS, "it is of another run")
+        raise _damaged(place / DECISIONS, text("error.record.other_run"))
     return found
 
 
@@ -100,10 +99,7 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(path)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path.parent}: no finished run is here, {path.name} is missing; "
-            "name the folder that --out or a run has written"
-        ) from error
+        raise InputError(text("error.record.absent", folder=path.parent, file=path.name)) from error
     except (ValueError, OSError, PolarsError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from error
 
@@ -116,7 +112,7 @@ def _frame(path: Path) -> pl.DataFrame:
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    return InputError(f"{path}: the record of the run is damaged ({why}); make the run again")
+    return InputError(text("error.record.damaged", path=path, why=why))
 
 
 def _document(judgement: Judgement) -> dict[str, Any]:
@@ -199,7 +195,9 @@ def _verdict(values: Mapping[str, Any]) -> Verdict:
 
 
 def _next_step(values: Mapping[str, Any]) -> NextStep:
-    told = _numbers(values, "probability", "pass_probability")
+    told = _numbers(
+        values, "probability", "pass_probability", "effect", "effect_low", "effect_high", "cost"
+    )
     return NextStep(**{**told, "phrase": _to_phrase(values["phrase"])})
 
 
