@@ -166,7 +166,9 @@ class Judgement:
     nominate: int = 3
     small_slices: Literal["default", "report", "undecided"] = "default"
     separation_of_duties: bool = True
-    """These three as the policy has them."""
+    selftest_skip: tuple[str, ...] = ()
+    selftest_days: int | None = None
+    """These five as the policy has them."""
     group_names: Mapping[str, str] = field(default_factory=dict)
     """Names for people of group values ("nyt" -> "NYT"), optional."""
     waivers: tuple[Waiver, ...] = ()

@@ -128,6 +128,8 @@ def reach_verdict(
         nominate=policy.nominate,
         small_slices=policy.small_slices,
         separation_of_duties=policy.separation_of_duties,
+        selftest_skip=policy.selftest.skip,
+        selftest_days=policy.selftest.expires_days,
         groups=ruler.groups,
         unit=ruler.unit,
         next_steps=tuple(steps),

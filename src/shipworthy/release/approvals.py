@@ -1,0 +1,178 @@
+"""Where a run is approved: its ledger, its team file, the key that a person signs with.
+
+A run of a project is approved in the project's ledger (`.shipworthy/ledger.jsonl`), of which the
+run folder has a copy; a folder of `judge` has a ledger of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shipworthy.core.digest import digest_file
+from shipworthy.core.errors import InputError, nearest
+from shipworthy.core.files import write_atomically
+from shipworthy.core.keys import SigningKey, default_folder, load_key
+from shipworthy.core.ledger import Ledger
+from shipworthy.core.ledger_lines import START, Line, ledger_now
+from shipworthy.core.locale import text
+from shipworthy.core.statements import sign_payload
+from shipworthy.core.yaml import read_yaml
+from shipworthy.release.judgement import Judgement
+from shipworthy.release.record import REPORT, VERDICT, read_record
+from shipworthy.release.report import write_report
+from shipworthy.release.signoff import approval_of, who_trained
+from shipworthy.release.waivers import not_yet, weigh_waivers, without_expired
+from shipworthy.team.roster import Person, Roster, load_roster
+
+PERSON_VARIABLE = "SHIPWORTHY_PERSON"
+LEDGER = "ledger.jsonl"
+PROJECT = "project.yaml"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A finished run, the ledger that it is approved in, and its team; None without a team file."""
+
+    folder: Path
+    judgement: Judgement
+    ledger: Ledger
+    roster: Roster | None
+
+    @property
+    def verdict_digest(self) -> str:
+        """Digest of `verdict.json` as it is now, 64 hex digits."""
+        return digest_file(self.folder / VERDICT, memo=False)
+
+    @property
+    def team(self) -> Roster:
+        """The team; raises InputError where there is no team file."""
+        if self.roster is None:
+            raise InputError(text("error.approval.no_team", folder=self.folder))
+        return self.roster
+
+
+def open_place(run: Path | str, *, team: Path | None = None, ledger: Path | None = None) -> Place:
+    """Find what belongs to a run folder (or a file in it).
+
+    team, ledger: files to take instead of those of the project. Raises InputError where there is
+    no finished run, SettingsError where the team file does not fit.
+    """
+    folder = Path(run)
+    folder = folder.parent if folder.is_file() else folder
+    judgement = read_record(folder)
+    return Place(folder, judgement, Ledger(ledger or _ledger(folder)), _roster(folder, team))
+
+
+def approved(place: Place) -> Judgement:
+    """Return the judgement with its approvals as the ledger has them now.
+
+    A waiver that has ended since no longer counts. `approval` is None where nobody is asked: no
+    team file, and nothing signed.
+    """
+    lines = place.ledger.lines()
+    now = ledger_now(lines)
+    judgement, ended = without_expired(place.judgement, now=now)
+    # What was said about waivers when the record was written may no longer be so.
+    notes = tuple(n for n in judgement.notes if not n.key.startswith("approval."))
+    judgement = replace(judgement, notes=notes)
+    if place.roster is None and not any(line.kind in ("signoff", "waiver") for line in lines):
+        return judgement
+    approval = approval_of(
+        lines,
+        judgement,
+        verdict_digest=place.verdict_digest,
+        trainers=who_trained(lines, judgement, place.roster),
+        roster=place.roster,
+    )
+    remarks = [*ended, *approval.remarks]
+    if place.roster is not None:
+        active, idle = weigh_waivers(lines, judgement, now=now, roster=place.roster)
+        counted = {w.line for w in judgement.waivers}
+        remarks += [said for said in idle if said not in remarks]
+        remarks += [not_yet(w, judgement) for w in active if w.line not in counted]
+    return replace(judgement, approval=replace(approval, remarks=tuple(remarks)))
+
+
+def renew(place: Place, judgement: Judgement) -> Path:
+    """Copy the ledger into the run folder and write its page again; return the page's path."""
+    copy = place.folder / LEDGER
+    if copy.absolute() != place.ledger.path.absolute():
+        write_atomically(copy, place.ledger.path.read_bytes())
+    return write_report(judgement, place.folder / REPORT)
+
+
+def signer(roster: Roster, person: str, key: Path | None) -> tuple[Person, SigningKey]:
+    """Return who signs and with which key.
+
+    person: id, else `SHIPWORTHY_PERSON`, else whose the key is. key: file of the private key, else
+    the one with the person's id in the folder of own keys, else the only one there.
+    Raises InputError for a person or a key that is not of the team.
+    """
+    asked = person or os.environ.get(PERSON_VARIABLE, "")
+    who = roster.person(asked) if asked else None
+    secret = load_key(key if key is not None else _own_key(asked))
+    owner = roster.person_of(secret.public.fingerprint)
+    told = {"file": roster.file, "key": secret.public.fingerprint}
+    if owner is None:
+        raise InputError(text("error.approval.foreign", **told, line=secret.public.text))
+    if who is not None and who != owner:
+        raise InputError(text("error.approval.other", **told, owner=owner.id, person=who.id))
+    return owner, secret
+
+
+def check_role(roster: Roster, role: str) -> None:
+    """Raise InputError for a role that nobody of the team has."""
+    if role not in roster.roles:
+        fix = nearest(role, roster.roles)
+        raise InputError(text("error.approval.no_role", file=roster.file, role=role, fix=fix))
+
+
+def append_signed(ledger: Ledger, kind: str, payload: Mapping[str, Any], key: SigningKey) -> Line:
+    """Sign a payload for the next place in a ledger and append it.
+
+    The signature covers number and hash of the line before it, so that a ledger that was cut below
+    a signature or written anew shows it.
+    """
+    with ledger.locked():
+        ledger.recover()
+        lines = ledger.lines()
+        number, above = (lines[-1].number, lines[-1].hash) if lines else (0, START)
+        head = {"head_number": number, "head_hash": above}
+        return ledger.append(kind, sign_payload(kind, {**payload, **head}, key))
+
+
+def _ledger(folder: Path) -> Path:
+    """Return the project's ledger for a run of a project, else the folder's own."""
+    whole = folder.resolve().parent.parent / ".shipworthy" / LEDGER
+    is_run = (folder / PROJECT).is_file() and whole.is_file()
+    return whole if is_run else folder / LEDGER
+
+
+def _roster(folder: Path, team: Path | None) -> Roster | None:
+    if team is not None:
+        return load_roster(team)
+    if not (folder / PROJECT).is_file():
+        return None
+    project = read_yaml(folder / PROJECT).data
+    named = project.get("team") if isinstance(project, dict) else None
+    if not isinstance(named, str):
+        return None
+    # Paths in a project file are relative to its folder, where `runs/` is too.
+    path = folder.resolve().parent.parent / Path(named).expanduser()
+    return load_roster(path) if path.is_file() else None
+
+
+def _own_key(person: str) -> Path:
+    folder = default_folder()
+    if person:
+        return folder / person
+    found = [p.with_suffix("") for p in sorted(folder.glob("*.pub")) if p.with_suffix("").is_file()]
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found)
+        what = "which_key" if found else "no_key"
+        raise InputError(text(f"error.approval.{what}", folder=folder, names=names))
+    return found[0]

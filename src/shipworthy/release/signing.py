@@ -1,0 +1,86 @@
+"""The act of signing a verdict off: one line in the ledger, signed by a person of the team."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipworthy.core.errors import InputError
+from shipworthy.core.ledger_lines import ledger_now
+from shipworthy.core.locale import text
+from shipworthy.release.approvals import (
+    Place,
+    append_signed,
+    approved,
+    check_role,
+    open_place,
+    renew,
+    signer,
+)
+from shipworthy.release.judgement import Approval, Judgement, SignOff
+from shipworthy.release.signoff import KIND
+from shipworthy.release.waivers import has_expired
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a sign-off left. written: False where this role had signed this verdict before."""
+
+    signoff: SignOff
+    written: bool
+    judgement: Judgement
+    report: Path
+
+
+def sign_off(
+    run: Path | str,
+    *,
+    role: str,
+    person: str = "",
+    key: Path | None = None,
+    team: Path | None = None,
+    ledger: Path | None = None,
+) -> Signed:
+    """Sign the verdict of a run in a role; a second time nothing is written.
+
+    person, key: see `approvals.signer`. team, ledger: files other than the project's.
+    Raises InputError where the person, the key or the role is not of the team, and where the
+    verdict is none to sign: a rehearsal, or one that rests on a waiver that has ended.
+    """
+    place = open_place(run, team=team, ledger=ledger)
+    check_signable(place)
+    check_role(place.team, role)
+    who, secret = signer(place.team, person, key)
+    if role not in who.roles:
+        roles = ", ".join(who.roles) or "—"
+        raise InputError(
+            text("error.approval.not_role", file=place.team.file, person=who.id, role=role,
+                 roles=roles)
+        )  # fmt: skip
+    before = _signed(approved(place), role)
+    if before is None:
+        content = {
+            "run": place.judgement.run,
+            "verdict_sha256": place.verdict_digest,
+            "role": role,
+            "person": who.id,
+        }
+        append_signed(place.ledger, KIND, content, secret)
+    now = approved(place)
+    found = _signed(now, role)
+    assert found is not None  # it was there before or was written just now
+    return Signed(found, before is None, now, renew(place, now))
+
+
+def check_signable(place: Place) -> None:
+    """Raise InputError where a verdict cannot be approved."""
+    if place.judgement.kind == "rehearsal":
+        raise InputError(text("error.approval.rehearsal", folder=place.folder))
+    now = ledger_now(place.ledger.lines())
+    if any(has_expired(w, now) for w in place.judgement.waivers):
+        raise InputError(text("error.approval.ended", folder=place.folder))
+
+
+def _signed(judgement: Judgement, role: str) -> SignOff | None:
+    approval = judgement.approval or Approval()
+    return next((one for one in approval.signed if one.role == role), None)
