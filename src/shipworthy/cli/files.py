@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shipworthy.cli.options import Json, Language, Report
+from shipworthy.core import locale
 
 if TYPE_CHECKING:
     from shipworthy.data.columns import Columns
@@ -114,9 +115,9 @@ def _scores(given: list[str] | None) -> str | dict[str, str] | None:
     for one in given:
         name, equals, column = one.partition("=")
         if not (name and equals and column):
-            raise InputError(f"--score {one}: give one column, or CLASS=COLUMN once per class")
+            raise InputError(locale.text("error.files.score", one=one))
         if name in found:
-            raise InputError(f"--score {one}: the class {name!r} has a column already; drop one")
+            raise InputError(locale.text("error.files.score_twice", one=one, name=name))
         found[name] = column
     return found
 
@@ -136,7 +137,6 @@ def init(
 ) -> int:
     """Write a commented project file from your data; columns are guessed, and said so."""
     from shipworthy.cli.output import choose_language, print_json
-    from shipworthy.core.locale import text as say
     from shipworthy.release.init import write_project
 
     choose_language(lang)
@@ -153,12 +153,12 @@ def init(
             }
         )
         return 0
-    print(say("cli.init.written", path=started.path))
+    print(locale.text("cli.init.written", path=started.path))
     for role, column in _columns(started.columns).items():
         print(f"  {role}: {', '.join(column) if isinstance(column, list) else column or '-'}")
     for warning in started.warnings:
         print(f"  ! {warning}")
-    print(say("cli.init.next", path=started.path))
+    print(locale.text("cli.init.next", path=started.path))
     return 0
 
 

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.core.locale import set_language, text
+from shipworthy.core.locale.libraries import translated
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 
 def choose_language(language: str | None) -> None:
     """Set the language of all texts that follow."""
-    from shipworthy.core.locale import set_language
-
     if language is not None:
         set_language(language)
 
@@ -32,14 +33,14 @@ def check_place(path: Path, option: str, *, folder: bool = False) -> None:
     from shipworthy.core.errors import InputError
 
     if folder and path.exists() and not path.is_dir():
-        raise InputError(f"{option} {path}: is a file; name a folder")
+        raise InputError(text("error.output.file", option=option, path=path))
     if not folder and path.is_dir():
-        raise InputError(f"{option} {path}: is a folder; name a file in it")
+        raise InputError(text("error.output.folder", option=option, path=path))
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if nearest.is_file() and nearest != path:
-        raise InputError(f"{option} {path}: {nearest} is a file, not a folder; name another place")
+        raise InputError(text("error.output.below_file", option=option, path=path, nearest=nearest))
     if not os.access(nearest, os.W_OK):
-        raise InputError(f"{option} {path}: {nearest} is read-only; name another place")
+        raise InputError(text("error.output.read_only", option=option, path=path, nearest=nearest))
 
 
 @contextmanager
@@ -50,8 +51,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or error
-        raise InputError(f"{path}: cannot be written: {why}; name another place") from error
+        reason = translated(error.strerror or str(error))
+        raise InputError(text("error.output.unwritable", path=path, reason=reason)) from error
 
 
 def show(
