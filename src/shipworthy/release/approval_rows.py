@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shipworthy.core.locale import has_text
-from shipworthy.core.records import Limit
 from shipworthy.release.display import listed, text
 from shipworthy.release.judgement import Approval, SelftestEvidence, SignOff, Waiver
 from shipworthy.release.standing import Survey
@@ -51,8 +50,8 @@ def selftest_text(found: SelftestEvidence) -> str:
     if found.expires:
         said = text("approval.selftest.passed_until", date=date, end=day(found.expires))
     if found.skipped:
-        names = listed([_planted(name) for name in found.skipped])
-        more = text("approval.selftest.skipped", names=names)
+        skipped = listed([_planted(name) for name in found.skipped])
+        more = text("approval.selftest.skipped", names=skipped)
         said = text("report.evidence.semicolon").join([said, more])
     return said
 
@@ -86,12 +85,10 @@ def _waived(survey: Survey, one: Waiver) -> ApprovalRow:
 
 def waived_limit(survey: Survey, one: Waiver) -> str:
     """Return the limit of a waiver for people, with what it asks; its own text where it is gone."""
-    found: Limit | None = None
     for row in survey.rows.get(one.candidate, ()):
         if str(row.limit) == one.limit:
-            found = row.limit
             asks = demand(row.decision, row.limit)
-            return text("terminal.note", title=limit_title(found), note=asks)
+            return text("terminal.note", title=limit_title(row.limit), note=asks)
     return one.limit
 
 

@@ -7,6 +7,7 @@ null, never 0 and never NaN.
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,37 @@ def to_json(
         ],
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "notes": [phrase(p) for p in judgement.notes],
+        "approval": _approval(judgement.approval),
+        "waivers": [
+            {**asdict(w), "candidate_name": asked.name_of(w.candidate)} for w in judgement.waivers
+        ],
+        "selftest": _selftest(judgement.selftest),
         "report": None if report is None else str(report),
         "cached_stages": judgement.cached_stages,
         "seconds": _number(judgement.seconds),
+    }
+
+
+def _approval(approval: Approval | None) -> dict[str, Any] | None:
+    if approval is None:
+        return None
+    return {
+        "signed": [asdict(one) for one in approval.signed],
+        "missing": list(approval.missing),
+        "separated": approval.separated,
+        "stale": [asdict(one) for one in approval.stale],
+        "remarks": [{"text": phrase(said), **_keyed(said)} for said in approval.remarks],
+    }
+
+
+def _selftest(found: SelftestEvidence | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        **asdict(found),
+        "expires": found.expires or None,
+        "not_held": list(found.not_held),
+        "skipped": list(found.skipped),
     }
 
 
@@ -108,6 +137,7 @@ def _decision(asked: Survey, d: Decision) -> dict[str, Any]:
         "bound": _number(d.bound),
         "decision": d.decision.value,
         "reason": d.reason,
+        "reason_before": d.reason_before or None,
         "n": d.n,
         "n_units": d.n_units,
         "n_needed": d.n_needed,

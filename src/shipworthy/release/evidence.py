@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shipworthy.core.locale import has_text, number
 from shipworthy.core.records import Candidate, Decision, Slice
+from shipworthy.release.approval_rows import selftest_text
 from shipworthy.release.display import listed, measure_name, text
 from shipworthy.release.sections import method_name
 from shipworthy.release.standing import Survey
@@ -48,6 +49,9 @@ def evidence(survey: Survey) -> list[Row]:
         key = f"report.objective.{judgement.objective}"
         told = text(key) if has_text(key) else judgement.objective
         rows.append(Row(text("report.evidence.objective"), told))
+    if judgement.selftest is not None:
+        told = selftest_text(judgement.selftest)
+        rows.append(Row(text("approval.label.selftest"), told))
     if named is not None:
         rows += _digests(survey, named)
     if judgement.seconds > 0:

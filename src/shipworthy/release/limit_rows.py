@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shipworthy.core.records import (
     SMALL,
+    WAIVED,
     Answer,
     Decision,
     Limit,
@@ -43,7 +44,7 @@ class LimitRow:
     @property
     def counts(self) -> bool:
         """Whether the limit enters the verdict: not advisory, waived or only disclosed."""
-        if self.limit.tier == "advisory" or self.decision.reason == "waived":
+        if self.limit.tier == "advisory" or self.decision.reason == WAIVED:
             return False
         return len(self.uncovered) < len(self.children)
 
@@ -127,6 +128,8 @@ def uncovered(decision: Decision, verdict: Verdict | None) -> bool:
     those; the reasons that did enter an undecided verdict stand in the verdict.
     """
     if decision.decision is not Outcome.CANNOT_TELL or decision.tier == "advisory":
+        return False
+    if decision.reason == WAIVED:
         return False
     if decision.unknown == "disclose":
         return True

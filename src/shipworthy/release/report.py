@@ -20,6 +20,7 @@ from shipworthy.core.locale import language as current_language
 from shipworthy.core.locale import number, set_language, text
 from shipworthy.core.records import Answer, Outcome
 from shipworthy.release import charts
+from shipworthy.release.approval_rows import approval_rows
 from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
 from shipworthy.release.example_rows import example_rows
@@ -85,6 +86,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "tone": tone(outcome),
         "icon": icon_of(outcome, 64),
         "counts": counts(asked),
+        "approvals": approval_rows(asked),
         "named": named,
         "limits": limits,
         "owners": any(line.owner for line in limits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shipworthy.core.locale import number
-from shipworthy.core.records import Answer, Candidate, Decision, Outcome
+from shipworthy.core.records import WAIVED, Answer, Candidate, Decision, Outcome
 from shipworthy.release.display import capital, listed, measure_name, text
 from shipworthy.release.limit_rows import LimitRow, form_of, good_end
 from shipworthy.release.standing import Number, Survey
@@ -132,7 +132,8 @@ def _closest(survey: Survey, candidate: Candidate) -> str:
 
 def _beside(survey: Survey, candidate: Candidate) -> str:
     """Return what is printed beside the verdict: slices not covered, limits only disclosed."""
-    rows = [r for r in survey.rows[candidate.id] if r.uncovered]
+    every = survey.rows[candidate.id]
+    rows = [r for r in every if r.uncovered]
     left = [d for r in rows if r.counts for d in r.uncovered]
     said = ""
     if left:
@@ -141,6 +142,10 @@ def _beside(survey: Survey, candidate: Candidate) -> str:
     disclosed = [limit_title(r.limit) for r in rows if not r.counts]
     if disclosed:
         more = text("report.disclosed", names=listed(disclosed))
+        said = text("report.two", first=said, second=more).strip()
+    waived = sum(r.decision.reason == WAIVED for r in every)
+    if waived:
+        more = text("approval.beside", count=waived)
         said = text("report.two", first=said, second=more).strip()
     return said
 
@@ -169,6 +174,8 @@ def _unclear(survey: Survey, candidate: Candidate) -> str:
     open_rows = [r for r in rows if r.outcome is Outcome.CANNOT_TELL]
     if not open_rows:
         verdict = survey.verdict(candidate.id)
+        if verdict is not None and WAIVED in verdict.reasons:
+            return text("approval.all_waived")
         if verdict is not None and "not_nominated" in verdict.reasons:
             return text("report.why.not_nominated", count=len(rows))
         if verdict is not None and "selftest" in verdict.reasons:
@@ -215,6 +222,8 @@ def why(survey: Survey, candidate: Candidate) -> str:
     verdict, row = survey.verdict(candidate.id), survey.decider(candidate.id)
     if verdict is None:
         return text("report.why.short.unjudged")
+    if WAIVED in verdict.reasons:
+        return text("approval.all_waived.short")
     if verdict.answer is Answer.SHIP:
         return _best_of_passing(survey, candidate)
     if row is None:

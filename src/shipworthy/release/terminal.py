@@ -12,6 +12,7 @@ from dataclasses import replace
 from shipworthy.core.errors import EXIT_HOLD, EXIT_SHIP, EXIT_UNDECIDED
 from shipworthy.core.locale import NO_NUMBER, has_text, number
 from shipworthy.core.records import Answer, Candidate, Outcome
+from shipworthy.release.approval_rows import approval_rows
 from shipworthy.release.candidates import COSTS, QUALITY, Frame
 from shipworthy.release.cells import Column, clean, pad, table, width, wrap
 from shipworthy.release.display import measure_name, shown, text
@@ -92,7 +93,20 @@ class _Page:
         lines.append("")
         for sentence in first.sentences:
             lines += ["    " + line for line in wrap(self.spell(sentence), self.cells - 4)]
+        said = [(row.label, row.value, row.detail) for row in approval_rows(self.survey)]
+        if said:
+            lines += ["", *self._approvals(said)]
         return [*lines, ""]
+
+    def _approvals(self, said: Sequence[tuple[str, str, str]]) -> list[str]:
+        label_cells = max(width(label) for label, _, _ in said)
+        lines = []
+        for label, value, detail in said:
+            told = wrap(self.spell(value), self.cells - label_cells - 6)
+            told += wrap(self.spell(detail), self.cells - label_cells - 6) if detail else []
+            for k, line in enumerate(told):
+                lines.append(f"    {pad(label if k == 0 else '', label_cells)}  {line}")
+        return lines
 
     def limits(self) -> list[str]:
         named = self.survey.named
