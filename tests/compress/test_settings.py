@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from shipworthy.compress import CompressSettings, Recipe, expand, keeping, make, written
-from shipworthy.core.yaml import parse_yaml
 from shipworthy.core.records import LEVERS
+from shipworthy.core.yaml import parse_yaml
 
 
 def settings(**values: Any) -> CompressSettings:

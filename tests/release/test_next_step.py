@@ -146,13 +146,25 @@ def test_too_few_processes_want_the_full_timing() -> None:
     )
 
 
-def test_a_mean_is_told_the_least_that_decides_or_to_change() -> None:
+def test_a_mean_is_told_rows_or_to_change() -> None:
     limit = Limit("log_loss", "at_most", 0.05, relative_to="parent")
-    near, far = (steps(other(limit, mean(value, 0.02, n=1000)))[0] for value in (0.02, 0.0499))
-    assert near.phrase.key == "next.label_least"
-    assert 0 < near.cost_rows <= 9000
-    assert "label at least" in phrase(near.phrase)
+    near, far = (steps(other(limit, mean(value, 0.02, n=1000)))[0] for value in (0.02, 0.08))
+    assert near.phrase.key == "next.label"
+    assert near.probability >= LIKELY
+    assert near.effect_low < near.effect == 0.02 < near.effect_high
+    # The value of today, known better.
+    assert near.effect_high - near.effect_low < 2 * 1.96 * 0.02
     assert far.phrase.key == "next.change"
+
+
+def test_a_mean_without_a_spread_is_told_the_least_that_decides() -> None:
+    estimate = replace(mean(0.02, 0.02, n=1000), standard_error=floats(np.nan))
+    limit = Limit("log_loss", "at_most", 0.05, relative_to="parent")
+    decided = decide_candidate("id", [other(limit, estimate)]).decisions
+    told = [replace(d, reason="across_bound", n_needed=1800) for d in decided]
+    (step,) = next_steps("id", "new", told, [other(limit, estimate)], confidence=0.95, opening=1)
+    assert (step.phrase.key, step.cost_rows) == ("next.label_least", 800)
+    assert "label at least 800 more rows" in phrase(step.phrase)
 
 
 @pytest.mark.parametrize(("bound", "key"), [(0.8, "next.label"), (1.5, None), (2.0, None)])
@@ -171,10 +183,11 @@ def test_a_spread_speaks_of_every_group() -> None:
     spread = Spread((share,), "difference", ("a", "b"))
     (step,) = steps(other(limit, spread, slice_=Slice.of({"each": "domain"})))
     assert step.phrase.arguments["slice"] == "each=domain"
-    assert step.phrase.key == "next.label_least.group"
-    assert phrase(step.phrase).endswith(
-        "more rows of all groups of domain together to decide the accuracy difference between "
-        "groups."
+    assert step.phrase.key == "next.label_far.group"
+    assert 0 < step.pass_probability < step.probability < LIKELY
+    assert (
+        "rows of all groups of domain together may leave the accuracy difference between groups"
+        in phrase(step.phrase)
     )
 
 
@@ -203,7 +216,9 @@ def test_after_the_last_look_only_new_rows_help() -> None:
             change((8, 500), (12, 500)), other(limit, Unmeasured("not_measured"), 1),
             opening=opening,
         )  # fmt: skip
-        assert keys(found) == ["next.new_test_rows", "next.measure"]
+        # What costs nothing comes first.
+        assert keys(found) == ["next.measure", "next.new_test_rows"]
+        assert [s.cost_rows for s in found] == [0, 250]
 
 
 def test_the_same_judgement_has_the_same_steps() -> None:

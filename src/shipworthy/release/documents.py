@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from shipworthy.core.records import Candidate, Decision, Slice
-from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.judgement import (
+    Approval,
+    Judgement,
+    NextStep,
+    Phrase,
+    SelftestEvidence,
+)
 from shipworthy.release.standing import Number, Survey, survey
 from shipworthy.release.wording import phrase
 
@@ -47,17 +53,7 @@ def to_json(
         "parent": _artefact(asked, judgement.parent),
         "candidates": [_candidate(asked, c) for c in judgement.candidates],
         "limits": [_decision(asked, d) for d in judgement.decisions],
-        "next": [
-            {
-                "candidate": s.candidate,
-                "text": phrase(s.phrase),
-                **_keyed(s.phrase),
-                "probability": _number(s.probability),
-                "pass_probability": _number(s.pass_probability),
-                "cost_rows": s.cost_rows,
-            }
-            for s in judgement.next_steps
-        ],
+        "next": [step_document(s) for s in judgement.next_steps],
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "notes": [phrase(p) for p in judgement.notes],
         "approval": _approval(judgement.approval),
@@ -68,6 +64,30 @@ def to_json(
         "report": None if report is None else str(report),
         "cached_stages": judgement.cached_stages,
         "seconds": _number(judgement.seconds),
+    }
+
+
+def step_document(step: NextStep) -> dict[str, Any]:
+    """Return the object of one next step; its effect is on the scale of `measurements.parquet`."""
+    effect = {
+        "measure": step.effect_measure,
+        "value": _number(step.effect),
+        "low": _number(step.effect_low),
+        "high": _number(step.effect_high),
+    }
+    return {
+        "candidate": step.candidate,
+        "text": phrase(step.phrase),
+        **_keyed(step.phrase),
+        "probability": _number(step.probability),
+        "pass_probability": _number(step.pass_probability),
+        "effect": effect if step.effect_measure and effect["value"] is not None else None,
+        "cost_rows": step.cost_rows,
+        "cost_minutes": _number(step.cost_minutes),
+        "cost_mb": _number(step.cost_mb),
+        "cost": _number(step.cost),
+        "currency": step.currency or None,
+        "recipe": step.recipe or None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +36,11 @@ class Phrase:
 class NextStep:
     """The cheapest action likely to change a verdict.
 
-    probability is the chance that the limit is then decided, pass_probability that it then passes.
+    probability is the chance that the limit is then decided, pass_probability that it then passes;
+    NaN where nobody can say. effect: value of effect_measure that is expected afterwards, on the
+    scale of the decision, with its interval. The costs are rows to label, minutes of a machine,
+    megabytes of the artefact, and money (NaN without prices). recipe: what to list under
+    `compress.recipes`, "" where the action is none.
     """
 
     candidate: str
@@ -43,6 +48,15 @@ class NextStep:
     probability: float
     pass_probability: float
     cost_rows: int = 0
+    effect: float = math.nan
+    effect_low: float = math.nan
+    effect_high: float = math.nan
+    effect_measure: str = ""
+    cost_minutes: float = 0.0
+    cost_mb: float = 0.0
+    cost: float = math.nan
+    currency: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True)

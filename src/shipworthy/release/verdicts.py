@@ -14,7 +14,7 @@ from shipworthy.core.records import Answer, Measurement, Verdict, to_frame
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, decide_candidate, decide_run
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
-from shipworthy.release.next_step import next_steps
+from shipworthy.release.next_plan import Background, plan
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.standing import OBJECTIVES
 
@@ -48,10 +48,16 @@ class Question:
 
 
 def reach_verdict(
-    question: Question, ruler: Ruler, candidates: Sequence[Subject], **more: Any
+    question: Question,
+    ruler: Ruler,
+    candidates: Sequence[Subject],
+    *,
+    background: Background | None = None,
+    **more: Any,
 ) -> Judgement:
     """Measure all subjects, decide every limit, and return the whole judgement.
 
+    background: what a run knows besides, for its next steps.
     more: further fields of the Judgement (notes, evidence, seconds, ...); notes are added to.
     """
     policy, opening = question.policy, question.opening
@@ -87,22 +93,20 @@ def reach_verdict(
         # Validation rows chose these candidates, so they cannot vouch for them.
         verdicts = tuple(_rehearsed(v) for v in verdicts)
         answer, best = Answer.UNDECIDED, None
-    open_ones = [
-        d
-        for d in decided
-        if not d.any_fail and not d.all_pass and d.candidate in question.nominated
-    ]
     names = {s.candidate.id: s.candidate.name for s in candidates}
-    steps: list[NextStep] = []
-    for one in open_ones:
-        steps += next_steps(
-            one.candidate,
-            names[one.candidate],
-            one.decisions,
-            evidence[one.candidate],
+    steps = [
+        *plan(
+            decided,
+            evidence,
+            names,
+            question.nominated,
+            answer,
+            run="" if question.kind == "judge" else question.run,
             confidence=policy.confidence,
             opening=opening.number,
+            background=background,
         )
+    ]
     steps += _fewer(verdicts, decided, question.nominated, names)
     notes = (*more.pop("notes", ()), *_notes(question, candidates))
     return Judgement(

@@ -1,0 +1,281 @@
+"""What to do next after a verdict: for each candidate that does not ship, the cheapest way on.
+
+Where rows or timings are missing, `next_step.py` says which. Where the candidate is outside a
+limit, or more rows would not bring it in, it has to change: another candidate of the run may be
+inside already, a share between two measured ones may be, a recipe may not have been tried, or the
+layers that cost the group may be kept as they were (`sensitivity.py`, by the verb `next`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shipworthy.core.records import Answer, Decision, Outcome
+from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
+from shipworthy.measure.estimates import PairedChange
+from shipworthy.release.judgement import NextStep, Phrase
+from shipworthy.release.next_futures import SEED
+from shipworthy.release.next_prices import PriceSettings, ranked
+from shipworthy.release.next_share import Flips, crossing, forecast
+from shipworthy.release.next_step import MOST_STEPS, UNTIMED, Clock, next_steps, place
+from shipworthy.release.next_words import figure, said, told
+
+if TYPE_CHECKING:
+    from shipworthy.compress.recipes import Recipe
+
+BF16_SIZE, INT8_SIZE = 0.5, 0.27
+"""Size of a recipe's file against the parent's, before anybody made it."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a run knows beside the answers on the test rows.
+
+    recipes, validation (what limits look at there), minutes (to make and ask one more of its kind):
+    by candidate id. parts: of the model that a recipe can keep. parent_mb: NaN where not known.
+    """
+
+    prices: PriceSettings = field(default_factory=PriceSettings)
+    clock: Clock = UNTIMED
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    validation: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    parts: int = 0
+    parent_mb: float = math.nan
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All candidates as they were decided. evidence and names by id; alpha of the next look."""
+
+    run: str
+    decided: Mapping[str, CandidateDecision]
+    evidence: Mapping[str, Sequence[Evidence]]
+    names: Mapping[str, str]
+    alpha: float
+    background: Background
+
+
+def plan(
+    decided: Sequence[CandidateDecision],
+    evidence: Mapping[str, Sequence[Evidence]],
+    names: Mapping[str, str],
+    nominated: Sequence[str],
+    answer: Answer,
+    *,
+    run: str,
+    confidence: float,
+    opening: int,
+    background: Background | None = None,
+) -> tuple[NextStep, ...]:
+    """Return the next steps of all candidates, lowest cost for the chance first.
+
+    A candidate that is held is helped only where none ships.
+    """
+    ground = background or Background()
+    alpha = opening_alpha((1 - confidence) / 2, opening + 1)
+    asked = Asked(run, {d.candidate: d for d in decided}, evidence, names, alpha, ground)
+    found: list[NextStep] = []
+    for one in decided:
+        if one.any_fail:
+            steps = alternatives(asked, one.candidate) if answer is not Answer.SHIP else ()
+        elif one.candidate not in nominated:
+            steps = _kept_back(asked, one) if answer is Answer.HOLD else ()
+        elif one.all_pass:
+            steps = ()
+        else:
+            steps = next_steps(
+                one.candidate, names[one.candidate], one.decisions, evidence[one.candidate],
+                confidence=confidence, opening=opening, prices=ground.prices, clock=ground.clock,
+            )  # fmt: skip
+            if any(s.phrase.key.startswith("next.change") for s in steps):
+                steps = (*alternatives(asked, one.candidate), *steps)
+        found += ranked(steps, ground.prices)[:MOST_STEPS]
+    return ranked(found, ground.prices)
+
+
+def blocked(decision: CandidateDecision) -> list[Decision]:
+    """Return the decisions that keep a candidate back for good, the most harmful first.
+
+    Those that fail; where none does, those that cannot tell and lie outside their limit.
+    """
+    counting = [d for d in decision.decisions if d.tier != "advisory"]
+    fails = [d for d in counting if d.decision is Outcome.FAIL]
+    if not fails:
+        fails = [
+            d
+            for d in counting
+            if d.decision is Outcome.CANNOT_TELL and d.unknown == "block" and not d.p_pass < 0.5
+        ]
+    if not fails:
+        fails = [d for d in counting if d.decision is Outcome.CANNOT_TELL and d.unknown == "block"]
+    return sorted(fails, key=lambda d: d.p_fail if not math.isnan(d.p_fail) else 1.0)
+
+
+def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
+    """Return what to change about a candidate that is outside its limits; never nothing."""
+    worst = blocked(asked.decided[candidate])
+    if not worst:
+        return ()
+    found = [
+        *_other(asked, candidate, worst),
+        *_share(asked, candidate, worst),
+        *_untried(asked, candidate, worst),
+        *_layers(asked, candidate, worst),
+    ]
+    if not found and worst[0].decision is Outcome.FAIL:
+        kind = MEASURES[worst[0].measure].kind
+        key = "next.faster" if kind in ("speed", "fact") else "next.milder"
+        words = told(asked.names[candidate], worst[0])
+        found.append(NextStep(candidate, said(key, words), math.nan, math.nan))
+    return tuple(found)
+
+
+def _other(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """The candidate of this run that is inside every limit which keeps this one back."""
+    for other in sorted(asked.decided.values(), key=lambda d: (d.any_fail, not d.all_pass)):
+        inside = {place(d): d for d in other.decisions if d.decision is Outcome.PASS}
+        if other.candidate == candidate or not all(place(d) in inside for d in worst):
+            continue
+        there = inside[place(worst[0])]
+        words = told(asked.names[candidate], worst[0])
+        words["other"] = asked.names[other.candidate]
+        words["value"] = figure(there, there.value, there.low, there.high)
+        return [
+            NextStep(
+                candidate, said("next.other", words), 1.0, 1.0, effect=there.value,
+                effect_low=there.low, effect_high=there.high, effect_measure=there.measure,
+            )
+        ]  # fmt: skip
+    return []
+
+
+def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """A milder share of the same lever, between what was measured."""
+    ground = asked.background
+    own = ground.recipes.get(candidate)
+    if own is None or own.lever != "prune":
+        return []
+    kept = own.settings.get("keep", [])
+    kin = {
+        name: float(r.settings["share"])
+        for name, r in ground.recipes.items()
+        if r.lever == "prune" and r.settings.get("keep", []) == kept and name in asked.evidence
+    }
+    most = float(own.settings["share"])
+    chosen = [_flips(ground.validation, kin, d) for d in worst]
+    counted = [_flips(asked.evidence, kin, d) for d in worst]
+    bounds = [d.bound if d.side == "at_least" else -d.bound for d in worst]
+    if any(f is None for f in (*chosen, *counted)):
+        return []
+    at = crossing([(f, b) for f, b in zip(chosen, bounds, strict=True) if f], most, seed=SEED)
+    if at is None:
+        return []
+    chances = [
+        forecast(f, at.share, b, alpha=asked.alpha, seed=SEED)
+        for f, b in zip(counted, bounds, strict=True)
+        if f
+    ]
+    chance = min(p for p, _ in chances)
+    sign = 1.0 if worst[0].side == "at_least" else -1.0
+    low, value, high = np.sort(sign * np.quantile(chances[0][1], [0.025, 0.5, 0.975])).tolist()
+    recipe = _pruned(at.share, kept)
+    words = told(asked.names[candidate], worst[0])
+    words |= {"recipe": recipe, "value": figure(worst[0], value, low, high)}
+    return [
+        NextStep(
+            candidate, said("next.share", words), chance, chance, effect=value, effect_low=low,
+            effect_high=high, effect_measure=worst[0].measure, recipe=recipe,
+            cost_minutes=ground.minutes.get(candidate, 0.0),
+        )
+    ]  # fmt: skip
+
+
+def _pruned(share: float, kept: Sequence[int]) -> str:
+    from shipworthy.compress.recipes import Recipe, written
+
+    settings = {"share": share, "keep": list(kept)} if kept else {"share": share}
+    return written(Recipe("", "prune", settings))
+
+
+def _flips(
+    evidence: Mapping[str, Sequence[Evidence]], kin: Mapping[str, float], decision: Decision
+) -> list[Flips] | None:
+    """Return the flips of each recipe on the slice of a decision; None where it counts none."""
+    found = []
+    for name, share in kin.items():
+        for item in evidence.get(name, ()):
+            places = [k for k, one in enumerate(item.slices) if one.json == decision.slice]
+            if item.index != decision.limit or not places:
+                continue
+            estimate, k = item.estimate, places[0]
+            if not isinstance(estimate, PairedChange) or not estimate.n[k] > 0:
+                return None
+            deff = max(float(estimate.deff[k]), 1.0)
+            lost, gained = float(estimate.lost[k]) / deff, float(estimate.gained[k]) / deff
+            harmed, helped = (lost, gained) if decision.side == "at_least" else (gained, lost)
+            rows, units = float(estimate.n[k]), float(estimate.units[k])
+            found.append(Flips(share, harmed, helped, rows / deff, rows, units))
+    return found or None
+
+
+def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """A recipe at hand that nobody asked for yet, where size or speed keeps a candidate back."""
+    ground, first = asked.background, worst[0]
+    kinds = {MEASURES[d.measure].kind for d in worst}
+    if not ground.recipes or not kinds <= {"speed", "fact"}:
+        return []
+    tried = {r.settings.get("weights") for r in ground.recipes.values()}
+    found = []
+    for weights, part in (("int8", INT8_SIZE), ("bf16", BF16_SIZE)):
+        if weights in tried:
+            continue
+        words: dict[str, str | Phrase] = {**told(asked.names[candidate], first), "recipe": weights}
+        minutes = ground.minutes.get(candidate, 0.0)
+        step = NextStep(
+            candidate, said("next.untried", words), math.nan, math.nan, cost_minutes=minutes,
+            recipe=weights,
+        )  # fmt: skip
+        size = part if first.relative_to == "parent" else part * ground.parent_mb
+        if kinds == {"fact"} and first.measure == "size_mb" and not math.isnan(size):
+            if size > first.bound:
+                continue
+            words["value"] = figure(first, size, size, size)
+            step = replace(
+                step, phrase=said("next.untried_size", words), probability=0.9,
+                pass_probability=0.9, effect=size, effect_low=size, effect_high=size,
+                effect_measure="size_mb",
+            )  # fmt: skip
+        found.append(step)
+    return found[:1]
+
+
+def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """The look into the layers, where the recipe can keep some and a quality keeps it back."""
+    ground = asked.background
+    recipe = ground.recipes.get(candidate)
+    able = recipe is not None and (
+        recipe.lever == "prune" or recipe.settings.get("weights") == "int8"
+    )
+    if not able or not asked.run or any(MEASURES[d.measure].kind != "quality" for d in worst):
+        return []
+    minutes = ground.minutes.get(candidate, 0.0) * max(ground.parts, 1)
+    words = told(asked.names[candidate], worst[0])
+    words |= {"run": asked.run, "minutes": f"{max(minutes, 1):.0f}"}
+    return [
+        NextStep(candidate, said("next.layers", words), math.nan, math.nan, cost_minutes=minutes)
+    ]
+
+
+def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:
+    """A candidate that the test rows pass and validation did not nominate."""
+    if not decision.all_pass:
+        return ()
+    words = {"candidate": asked.names[decision.candidate]}
+    return (NextStep(decision.candidate, Phrase("next.nominate", words), math.nan, math.nan),)
