@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipworthy.core.errors import InputError
+from shipworthy.core.keys import SigningKey
 from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.locale import text
 from shipworthy.release.approvals import (
@@ -17,19 +18,28 @@ from shipworthy.release.approvals import (
     renew,
     signer,
 )
+from shipworthy.release.attestation import attest
 from shipworthy.release.judgement import Approval, Judgement, SignOff
 from shipworthy.release.signoff import KIND
 from shipworthy.release.waivers import has_expired
 
+CANDIDATES = "candidates"
+"""Folder of a run with the bundles that it made."""
+
 
 @dataclass(frozen=True)
 class Signed:
-    """What a sign-off left. written: False where this role had signed this verdict before."""
+    """What a sign-off left.
+
+    written: False where this role had signed this verdict before. attestation: the signed
+    statement about the bundle that ships, None where none does.
+    """
 
     signoff: SignOff
     written: bool
     judgement: Judgement
     report: Path
+    attestation: Path | None = None
 
 
 def sign_off(
@@ -41,7 +51,9 @@ def sign_off(
     team: Path | None = None,
     ledger: Path | None = None,
 ) -> Signed:
-    """Sign the verdict of a run in a role; a second time nothing is written.
+    """Sign the verdict of a run in a role; a second time the ledger stays as it is.
+
+    Where a bundle ships, the person signs its attestation too.
 
     person, key: see `approvals.signer`. team, ledger: files other than the project's.
     Raises InputError where the person, the key or the role is not of the team, and where the
@@ -69,7 +81,16 @@ def sign_off(
     now = approved(place)
     found = _signed(now, role)
     assert found is not None  # it was there before or was written just now
-    return Signed(found, before is None, now, renew(place, now))
+    page = renew(place, now)
+    return Signed(found, before is None, now, page, _attested(place, now, secret))
+
+
+def _attested(place: Place, judgement: Judgement, key: SigningKey) -> Path | None:
+    """Sign the statement about what ships; files that `judge` was given are no bundle."""
+    best = judgement.best
+    if best is None or not (place.folder / CANDIDATES / best).is_dir():
+        return None
+    return attest(place.folder, judgement, key)
 
 
 def check_signable(place: Place) -> None:
