@@ -28,17 +28,18 @@ def report(
 ) -> int:
     """Show a finished run again and write its page; the exit code is that of its verdict."""
     from shipworthy.cli.output import check_place, choose_language, show, writing
-    from shipworthy.release.load import load_run
+    from shipworthy.release.approvals import approved, open_place
     from shipworthy.release.record import REPORT
     from shipworthy.release.report import write_report
 
     choose_language(lang)
-    found = load_run(run)
+    found = open_place(run)
+    judgement = approved(found)
     page = found.folder / REPORT if out is None else out
     check_place(page, "--out")
     with writing(page):
-        write_report(found.judgement, page)
-    return show(found.judgement, as_json=json, report=page, folder=found.folder)
+        write_report(judgement, page)
+    return show(judgement, as_json=json, report=page, folder=found.folder)
 
 
 def selftest(
