@@ -21,6 +21,8 @@ SIGNED = {
     "person": "Ann",
     "key": f"ssh-ed25519 AAAA{'C3Nz' * 16} ann",
     "signature": f"{'aB3' * 28}aB==",
+    "head_number": 3,
+    "head_hash": DIGEST,
 }
 QUESTION = {
     "test_digest": "t",
@@ -47,7 +49,7 @@ SAMPLES = {
         "spender": "train", "epsilon": 8, "delta": 1e-5, "level": "unit", "accountant": "pld",
     },
     "signoff": {
-        "run": "r", "verdict_sha256": DIGEST, "head_number": 3, "head_hash": DIGEST, **SIGNED,
+        "run": "r", "verdict_sha256": DIGEST, **SIGNED,
     },
     "waiver": {
         "limit": "accuracy ≥ 0.8", "candidate": "c", "artefact_digest": DIGEST,

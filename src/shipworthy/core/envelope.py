@@ -39,14 +39,10 @@ class Envelope:
         others = tuple(s for s in self.signatures if s.keyid != made.keyid)
         return replace(self, signatures=(*others, made))
 
-    def signers(self, keys: Iterable[PublicKey]) -> tuple[PublicKey, ...]:
-        """Return which of these keys signed, each once."""
+    def signer(self, signature: Signature, keys: Iterable[PublicKey]) -> PublicKey | None:
+        """Return which of these keys made a signature of this envelope; None for none of them."""
         message = pae(self.payload_type, self.body)
-        return tuple(
-            key
-            for key in dict.fromkeys(keys)
-            if any(key.verify(signature.raw, message) for signature in self.signatures)
-        )
+        return next((key for key in keys if key.verify(signature.raw, message)), None)
 
     @property
     def text(self) -> str:

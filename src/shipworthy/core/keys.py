@@ -9,6 +9,7 @@ A private key never lies in a checkout or a project: what is shared would carry 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from base64 import b64decode, b64encode
@@ -87,6 +88,12 @@ def default_folder() -> Path:
     """Return where own keys lie: `SHIPWORTHY_KEYS`, else ~/.config/shipworthy/keys."""
     asked = os.environ.get(FOLDER_VARIABLE)
     return Path(asked).expanduser() if asked else Path.home() / ".config" / "shipworthy" / "keys"
+
+
+def check_name(name: str) -> None:
+    """Raise InputError where a name is no plain file name."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", name) or name.endswith(".pub"):
+        raise InputError(text("error.keys.name", name=_one_line(name)[:40]))
 
 
 def new_key(path: Path | str, comment: str) -> SigningKey:

@@ -21,7 +21,7 @@ from typing import Any
 
 from shipworthy.core.digest import canonical_json, digest_bytes
 from shipworthy.core.errors import InputError
-from shipworthy.core.files import sync_folder
+from shipworthy.core.files import sync_folder, write_atomically
 from shipworthy.core.ledger_kinds import misfits
 from shipworthy.core.ledger_lines import (
     START,
@@ -99,6 +99,11 @@ class Ledger:
         chain = self.chain()
         self._refuse((*chain.flaws, *payload_flaws(chain)))
         return chain.lines[-1] if chain.lines else None
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the file as it is between two entries, never within one."""
+        with self.locked():
+            write_atomically(path, self.path.read_bytes())
 
     @contextmanager
     def locked(self) -> Iterator[None]:

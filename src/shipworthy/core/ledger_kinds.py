@@ -129,8 +129,8 @@ KINDS: dict[str, Kind] = {
     "signoff": Kind({"run": _text, "verdict_sha256": _digest, **_SIGNED, **_HEAD}),
     "waiver": Kind(
         {"limit": _text, "candidate": _text, "artefact_digest": _text, "reason": _text,
-         "expires": _time, **_SIGNED},
-        {"run": _text, "created": _time, **_HEAD},
+         "expires": _time, **_SIGNED, **_HEAD},
+        {"run": _text, "created": _time},
     ),
     "selftest": Kind(
         {"policy_digest": _text, "code": _text, "passed": _flag},

@@ -1,0 +1,127 @@
+"""Verbs by which others check evidence: `verify`, `keys`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shipworthy.cli.options import Json, Language
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this file."""
+    app.command("verify", short_help="Check that evidence is whole and who signed it.")(verify)
+    keys = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    keys.command("new", short_help="Make a key to sign with.")(new)
+    keys.command("show", short_help="Show the public half of a key.")(show)
+    app.add_typer(keys, name="keys", help="Make a key to sign with, or show one.")
+
+
+def verify(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Ledger, run folder, project folder, or bundle with its attestation.",
+            metavar="PATH",
+        ),
+    ],
+    trusted_keys: Annotated[
+        Path | None,
+        typer.Option(help="Folder of .pub files, or a team file: keys you trust.", metavar="KEYS"),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="A ledger entry that you noted: it must be there.", metavar="N:HASH"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Files to read at the same time; else one a processor.", metavar="N"),
+    ] = None,
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Check that nothing was edited, removed or added since it was recorded, and who signed."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.core.errors import EXIT_HOLD, EXIT_SHIP, InputError
+    from shipworthy.core.locale import text
+    from shipworthy.release.ledger_checks import read_head
+    from shipworthy.release.trusted import load_trusted
+    from shipworthy.release.verified import lines
+    from shipworthy.release.verify import verify as check
+
+    choose_language(lang)
+    if jobs is not None and jobs < 1:
+        raise InputError(text("error.verify.jobs", jobs=jobs))
+    found = check(
+        path,
+        trusted=load_trusted(trusted_keys) if trusted_keys is not None else None,
+        head=read_head(head) if head is not None else None,
+        jobs=jobs,
+    )
+    if json:
+        print_json(found.to_dict())
+    else:
+        print("\n".join(lines(found)))
+    return EXIT_SHIP if found.sound else EXIT_HOLD
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the key, as yours.", metavar="NAME")],
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder for it, outside of any checkout.", metavar="FOLDER"),
+    ] = None,
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Make an ed25519 key; the public half is what others check your signatures with."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.core.errors import EXIT_SHIP
+    from shipworthy.core.keys import check_name, default_folder, new_key
+    from shipworthy.core.locale import text
+
+    choose_language(lang)
+    check_name(name)
+    path = (default_folder() if folder is None else folder) / name
+    key = new_key(path, name)
+    if json:
+        print_json(
+            {
+                "private": str(path),
+                "public": f"{path}.pub",
+                "key": key.public.text,
+                "fingerprint": key.public.fingerprint,
+            }
+        )
+    else:
+        print(text("keys.made", path=path, public=f"{path}.pub"))
+        print(key.public.text)
+        print(text("keys.fingerprint", fingerprint=key.public.fingerprint))
+    return EXIT_SHIP
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="Private or public key file.", metavar="PATH")],
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Show the public half of a key, as it goes into a team file; asks for no passphrase."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.core.errors import EXIT_SHIP
+    from shipworthy.core.keys import public_of
+    from shipworthy.core.locale import text
+
+    choose_language(lang)
+    key = public_of(path)
+    if json:
+        print_json({"key": key.text, "fingerprint": key.fingerprint})
+    else:
+        print(key.text)
+        print(text("keys.fingerprint", fingerprint=key.fingerprint))
+    return EXIT_SHIP
