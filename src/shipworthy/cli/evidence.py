@@ -23,6 +23,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE"),
     ] = None,
+    team: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     json: Json = False,
     lang: Language = None,
 ) -> int:
@@ -33,7 +34,7 @@ def report(
     from shipworthy.release.report import write_report
 
     choose_language(lang)
-    found = open_place(run)
+    found = open_place(run, team=team)
     judgement = approved(found)
     page = found.folder / REPORT if out is None else out
     check_place(page, "--out")

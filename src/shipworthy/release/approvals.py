@@ -14,7 +14,6 @@ from typing import Any
 
 from shipworthy.core.digest import digest_file
 from shipworthy.core.errors import InputError, nearest
-from shipworthy.core.files import write_atomically
 from shipworthy.core.keys import SigningKey, default_folder, load_key
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import START, Line, ledger_now
@@ -89,7 +88,10 @@ def approved(place: Place) -> Judgement:
         roster=place.roster,
     )
     remarks = [*ended, *approval.remarks]
-    if place.roster is not None:
+    if place.roster is None:
+        # Who trained is not known then.
+        approval = replace(approval, separated=None)
+    else:
         active, idle = weigh_waivers(lines, judgement, now=now, roster=place.roster)
         counted = {w.line for w in judgement.waivers}
         remarks += [said for said in idle if said not in remarks]
@@ -101,7 +103,7 @@ def renew(place: Place, judgement: Judgement) -> Path:
     """Copy the ledger into the run folder and write its page again; return the page's path."""
     copy = place.folder / LEDGER
     if copy.absolute() != place.ledger.path.absolute():
-        write_atomically(copy, place.ledger.path.read_bytes())
+        place.ledger.copy_to(copy)
     return write_report(judgement, place.folder / REPORT)
 
 

@@ -91,7 +91,7 @@ def waive(
     steps = tuple(s for s in judgement.next_steps if not s.phrase.key.startswith("selftest."))
     fresh = replace(judgement, selftest=None, next_steps=steps)
     settled = settle(fresh, policy_of(judgement), place.ledger, roster=place.roster)
-    keep(settled, place.folder, place.ledger, by=who.id)
+    keep(settled, place.folder, place.ledger)
     now = approved(replace(place, judgement=settled))
     waiver = next(w for w in settled.waivers if w.line == line.hash)
     return Waived(waiver, now, renew(place, now))
