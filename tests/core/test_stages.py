@@ -11,7 +11,8 @@ from pydantic import BaseModel
 import shipworthy.core.stages as stages
 from shipworthy.core.closure import Sources
 from shipworthy.core.locale import set_language
-from shipworthy.core.stages import Stage, StageCache, link_into, plain
+from shipworthy.core.stage_outputs import link_into
+from shipworthy.core.stages import Stage, StageCache, plain
 
 
 class Settings(BaseModel):
@@ -313,7 +314,7 @@ def test_a_cached_run_reads_no_output_and_parses_no_code(bench: Bench, monkeypat
     def never(*_args, **_kwargs):
         raise AssertionError("not needed where all is cached")
 
-    monkeypatch.setattr("shipworthy.core.stages.digest_file", never)
+    monkeypatch.setattr("shipworthy.core.stage_outputs.digest_file", never)
     monkeypatch.setattr("shipworthy.core.closure.ast.parse", never)
     cache = bench.cache()
     for seed in range(20):

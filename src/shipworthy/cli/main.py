@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shipworthy.cli import approvals, evidence, files, imports, runs
+from shipworthy.cli import approvals, evidence, files, imports, runs, stages
 from shipworthy.cli.help import UsageError, asked_language, command_of, usage
 from shipworthy.cli.options import Language
 from shipworthy.cli.output import choose_language
@@ -37,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (runs, files, evidence, imports, approvals):
+for group in (runs, files, evidence, imports, approvals, stages):
     group.add_to(app)
 
 
@@ -84,7 +84,9 @@ def run(arguments: list[str]) -> int:
         _say(usage(error))
         return EXIT_BAD_INPUT
     except ShipworthyError as error:
-        _say(str(error))
+        # A bug behind it has a trace that its one line leaves out.
+        bug = error.exit_code == EXIT_BUG and error.__cause__ is not None
+        _say(text("error.stages.trace", problem=error, path=_trace()) if bug else str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output left (`| head`); there is nobody to tell.

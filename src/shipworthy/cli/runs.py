@@ -19,6 +19,7 @@ Only = Annotated[
     typer.Option(metavar="STAGE"),
 ]
 Rehearse = Annotated[bool, typer.Option("--rehearse")]
+Wait = Annotated[bool, typer.Option("--wait")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,6 +32,7 @@ def demo(
     folder: Annotated[Path, typer.Option(metavar="DIR")] = Path(),
     only: Only = None,
     rehearse: Rehearse = False,
+    wait: Wait = False,
     json: Json = False,
     lang: Language = None,
 ) -> int:
@@ -41,13 +43,16 @@ def demo(
 
     choose_language(lang)
     with as_file(files("shipworthy.release") / "demo.yaml") as path:
-        return _run(path, folder, only=only, rehearse=rehearse, as_json=json, builtin=True)
+        return _run(
+            path, folder, only=only, rehearse=rehearse, wait=wait, as_json=json, builtin=True
+        )
 
 
 def run(
     project: Annotated[Path, typer.Argument()] = Path("shipworthy.yaml"),
     only: Only = None,
     rehearse: Rehearse = False,
+    wait: Wait = False,
     json: Json = False,
     lang: Language = None,
 ) -> int:
@@ -56,7 +61,7 @@ def run(
 
     choose_language(lang)
     root = project.resolve().parent
-    return _run(project, root, only=only, rehearse=rehearse, as_json=json)
+    return _run(project, root, only=only, rehearse=rehearse, wait=wait, as_json=json)
 
 
 def _run(
@@ -65,6 +70,7 @@ def _run(
     *,
     only: str | None,
     rehearse: bool,
+    wait: bool,
     as_json: bool,
     builtin: bool = False,
 ) -> int:
@@ -81,7 +87,9 @@ def _run(
         text=path.read_text(encoding="utf-8"),
         only=only,
         rehearse=rehearse,
+        wait=wait,
         tell=_tell,
+        warn=_warn,
     )
     if finished.judgement is None:
         return _stopped(finished, only or "", as_json)
@@ -104,6 +112,10 @@ def _tell(stage: Stage) -> None:
     if not stage.cached:
         took = text("run.stage.made", seconds=number(stage.seconds, 1))
     print(f"  {stage.name:<24} {took}", file=sys.stderr)
+
+
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _stopped(finished: Finished, only: str, as_json: bool) -> int:

@@ -134,6 +134,17 @@ def save_memo() -> None:
     write_atomically(_memo_file, json.dumps(content))
 
 
+def forget_removed() -> None:
+    """Drop the files that are gone from the memo, and write it."""
+    global _memo_changed
+    with _guard:
+        gone = [name for name in _memo if not os.path.exists(name)]
+        for name in gone:
+            del _memo[name]
+        _memo_changed = _memo_changed or bool(gone)
+    save_memo()
+
+
 def _stamp(name: str) -> _Stamp:
     state = os.stat(name)
     return state.st_size, state.st_mtime_ns, state.st_ino

@@ -114,7 +114,14 @@ class StaleError(ShipworthyError):
 
 
 class StageError(ShipworthyError):
-    """A stage of a run failed; the finished ones are kept."""
+    """A stage of a run failed; the finished ones are kept.
+
+    exit_code: `EXIT_BAD_INPUT` where the cause is the input or a machine that is too small.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = EXIT_BUG) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

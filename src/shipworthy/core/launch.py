@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from shipworthy.core.errors import InputError, ShipworthyError, StageError
+from shipworthy.core.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_BUG,
+    InputError,
+    ShipworthyError,
+    StageError,
+)
 from shipworthy.core.locale import language, text
 
 if TYPE_CHECKING:
@@ -159,12 +166,16 @@ class Worker:
         said = self.last_lines()
         self.close()
         if code < 0:
-            what = "error.launch.memory" if code == -9 else "error.launch.signal"
+            what = "error.launch.memory" if code == -signal.SIGKILL else "error.launch.signal"
             how = text(what, signal=-code)
         else:
             how = text("error.launch.code", code=code)
         words = text("error.launch.said", said=said) if said else text("error.launch.silent")
-        raise StageError(text("error.launch.broke", name=self.name, how=how, words=words))
+        # A machine that is too small is no bug of ours.
+        raise StageError(
+            text("error.launch.broke", name=self.name, how=how, words=words),
+            exit_code=EXIT_BAD_INPUT if code == -signal.SIGKILL else EXIT_BUG,
+        )
 
 
 def answer(handlers: Mapping[str, Callable[..., Any]]) -> NoReturn:

@@ -4,7 +4,8 @@
     root/locks/<key>.lock        held while a stage is made; a killed process lets go of it
 
 A stage is made in a folder of its own and renamed when it is whole, so a kill or an error leaves
-finished stages alone and nothing half-written behind.
+finished stages alone and nothing half-written behind. What stands on a stage takes the digest of
+its outputs as input, not its key: outputs that are made again to the same bytes change nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +28,11 @@ from typing import Any
 
 from shipworthy.core.closure import Sources
 from shipworthy.core.device import device_class
-from shipworthy.core.digest import (
-    canonical_json,
-    digest_file,
-    digest_json,
-    files_below,
-    remember_in,
-    save_memo,
-)
-from shipworthy.core.files import write_atomically
+from shipworthy.core.digest import canonical_json, digest_json, remember_in, save_memo
+from shipworthy.core.files import sync_folder, write_atomically
 from shipworthy.core.stage_changes import changes
+from shipworthy.core.stage_outputs import RECORD, damaged_output, describe_outputs, outputs_digest
 
-RECORD = "stage.json"
 LIBRARIES = (
     "numpy", "onnx", "onnxruntime", "onnxscript", "polars", "pyarrow", "safetensors", "scipy",
     "tokenizers", "torch", "transformers",
@@ -51,12 +45,14 @@ _KEY_DIGITS = 40
 class Stage:
     """A finished stage. seconds: what making it took, now or when it was cached.
 
-    why: what made the work necessary, a text for people; "" where it was cached.
+    digest: over names and contents of its outputs, 64 hex digits. why: what made the work
+    necessary, a text for people; "" where it was cached.
     """
 
     name: str
     key: str
     folder: Path
+    digest: str
     cached: bool
     seconds: float
     why: str = ""
@@ -92,8 +88,7 @@ class StageCache:
         module, whose import closure is part of the key. Outputs are what make leaves in its folder,
         which must not hold a `stage.json`. What make raises comes through, and nothing is kept.
         """
-        parts = self.key_parts(name, inputs=inputs, settings=settings, module=module, seed=seed)
-        self._asked[name] = parts
+        parts = self._ask(name, inputs=inputs, settings=settings, module=module, seed=seed)
         key = key_of(parts)
         found = self._finished(name, key)
         if found is None:
@@ -104,6 +99,10 @@ class StageCache:
                     found = self._make(name, key, parts, make)
         save_memo()
         return found
+
+    def find(self, name: str, **key: Any) -> Stage | None:
+        """Return the stage with this key (`key` as in `run`); None where it has to be made."""
+        return self._finished(name, key_of(self._ask(name, **key)))
 
     def key_parts(
         self, name: str, *, inputs: Mapping[str, str], settings: Any, module: str, seed: int = 0
@@ -123,10 +122,15 @@ class StageCache:
             "device": device_class(),
         }
 
+    def _ask(self, name: str, **key: Any) -> dict[str, Any]:
+        parts = self.key_parts(name, **key)
+        self._asked[name] = parts
+        return parts
+
     def explain_miss(self, name: str) -> str:
         """Say what changed since the newest other record of a stage, as a text for people.
 
-        Compares what `run` last asked for, or the newest record where it asked for nothing.
+        Compares what `run` or `find` last asked for, or the newest record where neither did.
         """
         records = self._records(name)
         asked = self._asked.get(name)
@@ -134,8 +138,11 @@ class StageCache:
             asked = records[0]["parts"]
         if asked is None:
             return changes(name, None, None)
+        key = key_of(asked)
+        record = self.record(key)
+        damaged = None if record is None else damaged_output(self.folder / key, record)
         others = [r["parts"] for r in records if r["parts"] != asked]
-        return changes(name, asked, others[0] if others else None)
+        return changes(name, asked, others[0] if others else None, damaged)
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Return the record of a stage by key; None where there is none that can be read."""
@@ -157,7 +164,8 @@ class StageCache:
         record = self.record(key)
         if record is None or damaged_output(self.folder / key, record) is not None:
             return None
-        return Stage(name, key, self.folder / key, cached=True, seconds=record["seconds"])
+        digest, seconds = outputs_digest(record), record["seconds"]
+        return Stage(name, key, self.folder / key, digest, cached=True, seconds=seconds)
 
     def _make(
         self, name: str, key: str, parts: dict[str, Any], make: Callable[[Path], None]
@@ -177,7 +185,7 @@ class StageCache:
                 "name": name,
                 "key": key,
                 "parts": parts,
-                "outputs": _outputs(work),
+                "outputs": describe_outputs(work),
                 "created": datetime.now(UTC).isoformat(),
                 "seconds": seconds,
                 "why": why,
@@ -186,10 +194,12 @@ class StageCache:
             if final.exists():
                 shutil.rmtree(final)
             work.rename(final)
+            sync_folder(self.folder)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        return Stage(name, key, final, cached=False, seconds=seconds, why=why)
+        digest = outputs_digest(record)
+        return Stage(name, key, final, digest, cached=False, seconds=seconds, why=why)
 
     def _why(self, name: str, key: str, parts: dict[str, Any]) -> str:
         record = self.record(key)
@@ -198,22 +208,29 @@ class StageCache:
         records = self._records(name)
         return changes(name, parts, records[0]["parts"] if records else None)
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all finished stages, newest first."""
+        found = [self.record(file.parent.name) for file in self.folder.glob(f"[0-9a-f]*/{RECORD}")]
+        kept = [record for record in found if record is not None]
+        return sorted(kept, key=lambda record: str(record["created"]), reverse=True)
+
     def _records(self, name: str) -> list[dict[str, Any]]:
-        """Return the records of a stage name, newest first."""
-        found = []
-        for file in self.folder.glob(f"[0-9a-f]*/{RECORD}"):
-            record = self.record(file.parent.name)
-            if record is not None and record["name"] == name:
-                found.append(record)
-        return sorted(found, key=lambda record: str(record["created"]), reverse=True)
+        return [record for record in self.records() if record["name"] == name]
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         path = self.root / "locks" / f"{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        while True:
+            with open(path, "a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # Whoever held it may have removed the file meanwhile: then it locks nothing.
+                locks = False
+                with suppress(FileNotFoundError):
+                    locks = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+                if locks:
+                    yield
+                    return
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
@@ -232,58 +249,3 @@ def plain(settings: Any) -> Any:
     if isinstance(settings, list | tuple):
         return [plain(value) for value in settings]
     return str(settings) if isinstance(settings, Path) else settings
-
-
-def damaged_output(folder: Path, record: Mapping[str, Any]) -> str | None:
-    """Return the name of an output that is not as it was recorded; None where all are.
-
-    A file with its recorded size, time and inode is taken as it is; another one is read.
-    """
-    for name, known in record["outputs"].items():
-        try:
-            state = os.stat(folder / name)
-        except OSError:
-            return str(name)
-        if state.st_size != known["size"]:
-            return str(name)
-        same = [state.st_mtime_ns, state.st_ino] == [known["mtime_ns"], known["inode"]]
-        if not same and digest_file(folder / name) != known["sha256"]:
-            return str(name)
-    return None
-
-
-def link_into(stage_folder: Path, target: Path) -> None:
-    """Put the outputs of a stage into another folder, as hard links, or copies across devices.
-
-    Files of the same name are replaced, each at once; other files in the folder stay.
-    """
-    for name, source in files_below(stage_folder).items():
-        if name == RECORD:
-            continue
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.parent / f".{place.name}.{token_hex(4)}.part"
-        try:
-            os.link(source, fresh)
-        except OSError:
-            shutil.copy2(source, fresh)
-        if place.exists() and place.samefile(fresh):
-            # rename(2) does nothing for two links to one file and would leave both.
-            fresh.unlink()
-        else:
-            os.replace(fresh, place)
-
-
-def _outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {}
-    for name, file in files_below(folder).items():
-        if name == RECORD:
-            raise ValueError(f"a stage must not write {RECORD}")
-        digest, state = digest_file(file, memo=False), file.stat()
-        found[name] = {
-            "sha256": digest,
-            "size": state.st_size,
-            "mtime_ns": state.st_mtime_ns,
-            "inode": state.st_ino,
-        }
-    return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.device import device_flags
 from shipworthy.core.digest import digest_file, digest_folder, digest_json
+from shipworthy.core.errors import StageError
 from shipworthy.core.records import Candidate
 from shipworthy.core.stages import Stage, StageCache, key_of
 
@@ -35,20 +36,31 @@ SPLIT_COLUMN = "__split__"
 
 PARENT = "fp32 parent"
 
+_SOURCES = ("source", "train", "calibration", "validation", "test")
+
 Tell = Callable[[Stage], None]
+
+
+class NotMadeError(StageError):
+    """A stage is not in the cache, and it was only to be looked for."""
 
 
 @dataclass(eq=False)
 class Workshop:
     """Makes the artefacts of one project, each once for each content.
 
-    root: folder of the cache. tell: called with each finished stage.
+    root: folder of the cache. tell: called with each finished stage; ask: called with name and key
+    of each stage before it is looked for or made. look: make nothing; a stage that is not there
+    goes into `missing`, with what changed, and is a NotMadeError.
     """
 
     project: Project
     root: Path
-    tell: Tell
+    tell: Tell = lambda stage: None
+    ask: Callable[[str, str], None] = lambda name, key: None
+    look: bool = False
     stages: list[Stage] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Open the stage cache."""
@@ -56,7 +68,11 @@ class Workshop:
 
     def run(self, name: str, make: Callable[[Path], None], **key: Any) -> Stage:
         """Return a stage, made where it is not in the cache; `key` as in `StageCache.run`."""
-        stage = self.cache.run(name, make, **key)
+        self.ask(name, key_of(self.cache.key_parts(name, **key)))
+        stage = self.cache.find(name, **key) if self.look else self.cache.run(name, make, **key)
+        if stage is None:
+            self.missing[name] = self.cache.explain_miss(name)
+            raise NotMadeError(self.missing[name])
         self.stages.append(stage)
         self.tell(stage)
         return stage
@@ -72,13 +88,15 @@ class Workshop:
         from shipworthy.data.sources import source_files
 
         settings, seed = self.project.data, self.project.seed
-        sources = [
-            s
-            for s in (settings.source, settings.train, settings.calibration, settings.validation,
-                      settings.test)
-            if s is not None
-        ]  # fmt: skip
-        files = {str(f): digest_file(f) for s in sources for f in source_files(s)}
+        given = {name: getattr(settings, name) for name in _SOURCES}
+        files = {
+            f"{name}: {file.name}" if k == 0 else f"{name}: {file.name} ({k + 1})": file
+            for name, source in given.items()
+            if source is not None
+            for k, file in enumerate(source_files(source))
+        }
+        # A path says nothing about rows, except that a folder may name classes.
+        kinds = {name: given[name] and Path(given[name]).is_dir() for name in _SOURCES}
 
         def make(folder: Path) -> None:
             from shipworthy.data.rows import load_rows
@@ -92,8 +110,8 @@ class Workshop:
         return self.run(
             "data",
             make,
-            inputs=files,
-            settings=settings,
+            inputs={name: digest_file(file) for name, file in files.items()},
+            settings={**settings.model_dump(mode="json"), **kinds},
             module="shipworthy.data.rows",
             seed=seed,
         )
@@ -118,7 +136,7 @@ class Workshop:
         stage = self.run(
             "test rows",
             make,
-            inputs={"rows": data.key},
+            inputs={"rows": data.digest},
             settings={"id": settings.id, "label": settings.label, "text": settings.text},
             module="shipworthy.model.predictions",
         )
@@ -138,7 +156,7 @@ class Workshop:
             "unit": project.data.unit,
         }
         key: dict[str, Any] = dict(
-            inputs={"rows": data.key, "model": digest_folder(model)},
+            inputs={"rows": data.digest, "model": digest_folder(model)},
             settings=settings,
             module="shipworthy.train.loop",
             seed=project.seed,
@@ -194,7 +212,7 @@ class Workshop:
         return self.run(
             f"{split} {made.candidate.name}",
             make,
-            inputs={"rows": data.key, "model": made.candidate.artefact_digest},
+            inputs={"rows": data.digest, "model": made.candidate.artefact_digest},
             settings={"split": split},
             module="shipworthy.release.answers",
             seed=self.project.seed,
@@ -222,7 +240,7 @@ class Workshop:
         project = self.project
         digests = {m.candidate.name: m.candidate.artefact_digest for m in all_made}
         key: dict[str, Any] = dict(
-            inputs={"rows": data.key, "models": digest_json(digests)},
+            inputs={"rows": data.digest, "models": digest_json(digests)},
             settings=project.speed,
             module="shipworthy.measure.speed",
             seed=project.seed,

@@ -13,23 +13,31 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core import locale
 from shipworthy.core.digest import digest_json
-from shipworthy.core.errors import InputError, nearest
+from shipworthy.core.errors import InputError, StageError, nearest
+from shipworthy.core.files import room_on_disk, sweep, write_atomically
 from shipworthy.core.ledger import Ledger
+from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
-from shipworthy.core.stages import Stage, link_into
+from shipworthy.core.stage_outputs import link_into
+from shipworthy.core.stages import Stage
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.record import REPORT, read_record
 
 if TYPE_CHECKING:
+    from shipworthy.compress.recipes import Recipe
     from shipworthy.release.project import Project
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
@@ -39,6 +47,8 @@ CACHE = ".shipworthy"
 RUNS = "runs"
 LEDGER = "ledger.jsonl"
 NOMINATED = "nominated.json"
+STAGE_KEYS = "stages.json"
+"""In a run's folder: name -> key of every stage that the run stands on."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,15 @@ class Bench:
     started: float
 
 
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """A verdict: the run's id, and the stage that holds its record."""
+
+    bench: Bench
+    run: str
+    verdict: Stage
+
+
 def run_project(
     project: Project,
     *,
@@ -77,52 +96,40 @@ def run_project(
     text: str = "",
     only: str | None = None,
     rehearse: bool = False,
+    wait: bool = False,
     tell: Callable[[Stage], None] = lambda stage: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Finished:
     """Run all stages of a project that are not cached and reach a verdict.
 
     root: folder for `.shipworthy/` (cache, ledger) and `runs/`. text: of the project file, kept in
     the run. only: name of the stage to stop after. rehearse: decide on validation rows; nothing is
-    opened, written to the ledger or shipped. tell: called with each finished stage.
-    Raises InputError for what cannot be used.
+    opened, written to the ledger or shipped. wait: until another run in this folder is done. tell:
+    called with each finished stage; warn: with a line for people.
+    Raises InputError for what cannot be used and for a full disk, BusyError where another run is in
+    the folder, StageError where candidates could not be made or asked: the others were, and no test
+    row was looked at.
     """
-    started = time.monotonic()
+    started, begun = time.monotonic(), time.time()
     if only is not None and only not in STAGES:
         raise InputError(locale.text("error.pipeline.only", only=only, meant=nearest(only, STAGES)))
     policy = project.policy.policy()
     check_fit(policy, project.data.groups, remedy=locale.text("error.pipeline.remedy"))
-    shop = Workshop(project, root / CACHE, tell)
-
-    def stopped() -> Finished:
-        return Finished(None, None, None, tuple(shop.stages), time.monotonic() - started)
-
-    data = shop.rows()
-    if only == "data":
-        return stopped()
-    parent = made(shop.train(data), PARENT, "train", settings=_plain(project.train),
-                  seed=project.seed)  # fmt: skip
-    if only == "train":
-        return stopped()
-    candidates, skipped = _candidates(shop, parent)
-    everyone = (parent, *candidates)
-    if only == "candidates":
-        return stopped()
-    answers = {"validation": tuple(shop.answers(data, one, "validation") for one in everyone)}
-    if only == "validation":
-        return stopped()
-    speed = shop.speed(data, everyone)
-    if only == "speed":
-        return stopped()
-    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started)
-    nominated = _nominated(bench)
-    if not rehearse:
-        answers["test"] = tuple(shop.answers(data, one, "test") for one in everyone)
-        if only == "test":
-            return stopped()
-    ledger = None if rehearse else Ledger(root / CACHE / LEDGER)
-    run_id, verdict = _verdict(bench, nominated, ledger)
-    folder = root / RUNS / run_id
-    _put_together(folder, verdict, everyone, ledger, text)
+    cache = root / CACHE
+    with room_on_disk(root), hold(cache, wait=wait, tell=warn) as held:
+        shop = Workshop(project, cache, tell, held.note)
+        ledger = None if rehearse else Ledger(cache / LEDGER)
+        reached = reach(shop, policy, ledger, only=only, started=started)
+        if reached is None:
+            return Finished(None, None, None, tuple(shop.stages), time.monotonic() - started)
+        folder = root / RUNS / reached.run
+        _put_together(folder, reached.verdict, reached.bench.everyone, ledger, text)
+        write_atomically(
+            folder / STAGE_KEYS, json.dumps({s.name: s.key for s in shop.stages}, indent=1)
+        )
+        for place in (cache, folder):
+            sweep(place, before=begun)
+        held.complete()
     seconds = time.monotonic() - started
     judgement = replace(
         read_record(folder), seconds=seconds, cached_stages=sum(s.cached for s in shop.stages)
@@ -130,7 +137,76 @@ def run_project(
     return Finished(judgement, folder, folder / REPORT, tuple(shop.stages), seconds)
 
 
-def _candidates(shop: Workshop, parent: Made) -> tuple[tuple[Made, ...], tuple[str, ...]]:
+def reach(
+    shop: Workshop,
+    policy: Policy,
+    ledger: Ledger | None,
+    *,
+    only: str | None = None,
+    started: float = 0.0,
+) -> Reached | None:
+    """Make or find every stage up to the verdict; None where `only` stops before.
+
+    ledger: where the opening of the test rows is written; without it, validation decides.
+    Raises StageError where candidates or their answers failed, after all others were made.
+    """
+    data = shop.rows()
+    if only == "data":
+        return None
+    parent = made(shop.train(data), PARENT, "train", settings=_plain(shop.project.train),
+                  seed=shop.project.seed)  # fmt: skip
+    if only == "train":
+        return None
+    failures = Failures()
+    candidates, skipped = _candidates(shop, parent, failures)
+    everyone = (parent, *candidates)
+    if only == "candidates":
+        failures.stop()
+        return None
+    answers = {"validation": _answers(shop, data, everyone, "validation", failures)}
+    failures.stop()
+    if only == "validation":
+        return None
+    speed = shop.speed(data, everyone)
+    if only == "speed":
+        return None
+    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started)
+    nominated = _nominated(bench)
+    if ledger is not None:
+        answers["test"] = _answers(shop, data, everyone, "test", failures)
+        failures.stop()
+        if only == "test":
+            return None
+    run, verdict = _verdict(bench, nominated, ledger)
+    return Reached(bench, run, verdict)
+
+
+def look(project: Project, *, root: Path) -> Workshop:
+    """Look for every stage of a project and make none; `stages` are there, `missing` are not."""
+    shop = Workshop(project, root / CACHE, look=True)
+    with TemporaryDirectory() as place, suppress(StageError):
+        # What opening the test rows would mean is found out on a copy.
+        ledger = Ledger(Path(place) / LEDGER)
+        with suppress(FileNotFoundError):
+            ledger.path.write_bytes((root / CACHE / LEDGER).read_bytes())
+        reach(shop, project.policy.policy(), ledger)
+    return shop
+
+
+def _answers(
+    shop: Workshop, data: Stage, everyone: Sequence[Made], split: str, failures: Failures
+) -> tuple[Stage, ...]:
+    """Ask everyone; whoever fails is left out and kept among the failures."""
+    found = [
+        failures.attempt(f"{split} {one.candidate.name}", partial(shop.answers, data, one, split))
+        for one in everyone
+    ]
+    return tuple(stage for stage in found if stage is not None)
+
+
+def _candidates(
+    shop: Workshop, parent: Made, failures: Failures
+) -> tuple[tuple[Made, ...], tuple[str, ...]]:
     """Make candidates until the budget is spent; return them, and the recipes that are left."""
     from shipworthy.compress.recipes import expand
 
@@ -140,18 +216,24 @@ def _candidates(shop: Workshop, parent: Made) -> tuple[tuple[Made, ...], tuple[s
         # What is cached counts as what it took, so that a second run makes the same candidates.
         if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
             return tuple(found), tuple(r.name for r in recipes[place:])
-        stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
-        found.append(
-            made(
-                stage,
-                recipe.name,
-                recipe.lever,
-                parents=(parent.candidate.id,),
-                settings=dict(recipe.settings),
-                seed=shop.project.seed,
-            )
+        one = failures.attempt(
+            f"candidate {recipe.name}", partial(_candidate, shop, parent, recipe)
         )
+        if one is not None:
+            found.append(one)
     return tuple(found), ()
+
+
+def _candidate(shop: Workshop, parent: Made, recipe: Recipe) -> Made:
+    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
+    return made(
+        stage,
+        recipe.name,
+        recipe.lever,
+        parents=(parent.candidate.id,),
+        settings=dict(recipe.settings),
+        seed=shop.project.seed,
+    )
 
 
 def _nominated(bench: Bench) -> tuple[str, ...]:
@@ -221,8 +303,9 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
 
 
 def _inputs(bench: Bench, split: str) -> dict[str, str]:
-    answers = {f"answers {k}": stage.key for k, stage in enumerate(bench.answers[split])}
-    return {"rows": bench.data.key, "speed": bench.speed.key, **answers}
+    """What nomination and verdict stand on, by content."""
+    answers = {stage.name: stage.digest for stage in bench.answers[split]}
+    return {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
 
 
 def _asked(bench: Bench) -> dict[str, Any]:
@@ -234,6 +317,8 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "groups": list(project.data.groups),
         "intersections": project.data.intersections,
         "skipped": list(bench.skipped),
+        # A tie is broken by it.
+        "order": [one.candidate.name for one in bench.everyone],
     }
 
 
@@ -241,12 +326,8 @@ def _put_together(
     folder: Path, verdict: Stage, everyone: Sequence[Made], ledger: Ledger | None, text: str
 ) -> None:
     """Make the run folder: hard links into the stages, the project file, a copy of the ledger."""
-    from shipworthy.core.files import write_atomically
-
     for one in everyone:
-        target = folder / one.candidate.folder
-        if not target.exists():
-            link_into(one.folder, target)
+        link_into(one.folder, folder / one.candidate.folder)
     if text:
         write_atomically(folder / "project.yaml", text)
     if ledger is not None:

@@ -1,0 +1,169 @@
+"""Kills runs of a project at random moments, and looks at what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from shipworthy.core.ledger import Ledger
+from shipworthy.core.lock import LOCK, last_run
+from shipworthy.measure.speed_means import SPEED_MEASURES
+
+SERVER = Path(__file__).with_name("kill_server.py")
+MARK = "SHIPWORTHY_KILL_TEST"
+WORKER = b"shipworthy.measure.speed_worker"
+DECIDED = (
+    "run", "answer", "best", "nominated", "opening", "alpha", "verdicts", "limits", "parent",
+    "candidates", "next_steps", "not_measured",
+)  # fmt: skip
+
+
+class Server:
+    """A process that forks runs; a context manager that ends it."""
+
+    def __init__(self, result: Path) -> None:
+        self.result = result
+        self.mark = f"{os.getpid()}-{time.time_ns()}"
+        root = Path(__file__).parents[2]
+        paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        environment = {
+            **os.environ, MARK: self.mark, "PYTHONPATH": paths, "SHIPWORTHY_PROGRESS": "off",
+            "TOKENIZERS_PARALLELISM": "false",
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env=environment,
+        )  # fmt: skip
+        assert self._read() == "ready"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def start(self, folder: Path, only: str | None) -> int:
+        """Start a run; return its process id."""
+        assert self.process.stdin is not None
+        line = {"folder": str(folder), "only": only, "result": str(self.result)}
+        self.process.stdin.write(json.dumps(line) + "\n")
+        self.process.stdin.flush()
+        return int(self._read())
+
+    def ended(self) -> int:
+        """Wait for the run; return its exit code, negative where a signal ended it."""
+        return int(self._read())
+
+    def complete(self, folder: Path, only: str | None) -> None:
+        """Let a run come to its end."""
+        self.start(folder, only)
+        assert self.ended() == 0, self.result.read_text()
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers of our runs that live."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (
+                    WORKER in (place / "cmdline").read_bytes()
+                    and f"{MARK}={self.mark}".encode() in (place / "environ").read_bytes()
+                ):
+                    found.append(int(place.name))
+        return found
+
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@dataclass
+class Killer:
+    """Draws moments and kills. hit: kills by the stage that was asked for last."""
+
+    server: Server
+    moments: random.Random
+    longest_seconds: float
+    hit: Counter[str] = field(default_factory=Counter)
+
+    def kill(self, folder: Path, only: str | None = None) -> bool:
+        """Start a run and kill its process group; False where it had ended before that.
+
+        Half of the moments are drawn from the time that a run takes, the others from the moments
+        after a stage was asked for, since the short ones would hardly ever be met.
+        """
+        lock = folder / ".shipworthy" / LOCK
+        stages = self.moments.randrange(12)
+        before = lock.stat().st_ino if lock.exists() else None
+        child = self.server.start(folder, only)
+        if self.moments.random() < 0.5:
+            time.sleep(self.moments.uniform(0, self.longest_seconds))
+        else:
+            deadline = time.monotonic() + self.longest_seconds
+            while _asked(lock, child) < stages and time.monotonic() < deadline:
+                time.sleep(0.0005)
+            time.sleep(self.moments.uniform(0, 0.1))
+        assert before is None or lock.stat().st_ino == before
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        code = self.server.ended()
+        assert code in (0, -signal.SIGKILL), self.server.result.read_text()
+        if code == 0:
+            return False
+        self.hit[last_run(lock.parent).stage or "(start)"] += 1
+        return True
+
+
+def _asked(lock: Path, pid: int) -> int:
+    """How many stages this process has asked for."""
+    try:
+        head, *lines = lock.read_text().splitlines()
+    except (OSError, ValueError):
+        return 0
+    if f'"pid": {pid},' not in head:
+        return 0
+    return sum('"stage"' in line and '"earlier"' not in line for line in lines)
+
+
+def litter(folder: Path) -> list[str]:
+    """Half-written files and folders of work below a project."""
+    cache = folder / ".shipworthy"
+    found = [*folder.rglob("*.part"), *(cache / "stages").glob(".*"), *(cache / "work").glob("*")]
+    return sorted(str(path.relative_to(folder)) for path in found)
+
+
+def opened(folder: Path) -> int:
+    """Check the ledger and count the openings in it."""
+    lines = Ledger(folder / ".shipworthy" / "ledger.jsonl").lines()
+    return sum(line.kind == "opening" for line in lines)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Content of all files below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def numbers(run: Path, *, timings: bool) -> pl.DataFrame:
+    """The measurements of a run, without when they were made; timings: with those of speed."""
+    frame = pl.read_parquet(run / "measurements.parquet").drop("created", "seconds")
+    return frame if timings else frame.filter(~pl.col("measure").is_in(list(SPEED_MEASURES)))
+
+
+def answered(run: Path) -> dict[str, object]:
+    """What a run decided and on what, without when that was."""
+    found = json.loads((run / "verdict.json").read_text())
+    return {name: found[name] for name in DECIDED}
