@@ -1,0 +1,93 @@
+"""Evidence that is too old, or of another artefact: no card is written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from shipworthy.core.errors import InputError, ShipworthyError, StaleError
+from shipworthy.core.locale import text
+from shipworthy.core.records import Candidate
+from shipworthy.release.card_facts import Facts
+
+
+def check_fresh(facts: Facts, now: datetime) -> None:
+    """Raise StaleError (exit 3) that names the first evidence which no longer holds.
+
+    now: the clock, or the last line of the ledger where that is later.
+    """
+    for problem in _problems(facts, now):
+        raise StaleError(problem)
+
+
+def _problems(facts: Facts, now: datetime) -> Iterator[str]:
+    judgement, name = facts.judgement, facts.named.name
+    for waiver in judgement.waivers:
+        if waiver.candidate == facts.named.id and datetime.fromisoformat(waiver.expires) <= now:
+            yield text("error.card.waiver", limit=waiver.limit, name=name, date=waiver.expires[:10])
+    asked = {d.limit for d in facts.decisions}
+    for index in sorted(asked):
+        limit = judgement.limits[index]
+        if limit.expires_days is None:
+            continue
+        age = now - min(_created(facts, index), judgement.created)
+        if age > timedelta(days=limit.expires_days):
+            yield text(
+                "error.card.expired", limit=limit, name=name, days=age.days,
+                allowed=limit.expires_days,
+            )  # fmt: skip
+    selftest = judgement.selftest
+    if selftest is not None and selftest.expires and _time(selftest.expires) <= now:
+        yield text("error.card.selftest", date=selftest.expires[:10])
+    for one in (facts.named, judgement.parent):
+        found = _digest_now(facts.folder, one, judged=judgement.kind == "judge")
+        if found is not None and found != one.artefact_digest:
+            yield text(
+                "error.card.artefact", name=one.name, folder=one.folder,
+                measured=one.artefact_digest[:12], found=found[:12],
+            )  # fmt: skip
+
+
+def _time(written: str) -> datetime:
+    return datetime.fromisoformat(written)
+
+
+def _created(facts: Facts, limit: int) -> datetime:
+    """Return when the oldest number that a limit looked at was measured."""
+    import polars as pl
+
+    measure = facts.judgement.limits[limit].measure
+    rows = facts.judgement.measurements.filter(
+        (pl.col("measure") == measure) & (pl.col("candidate") == facts.named.id)
+    )
+    times: Sequence[datetime] = [t for t in rows["created"].to_list() if t is not None]
+    return min([facts.judgement.created, *times])
+
+
+def _digest_now(folder: Path, one: Candidate, *, judged: bool) -> str | None:
+    """Return the digest of an artefact as it lies there now; None for a file that is elsewhere.
+
+    Raises InputError where the artefact of a run is gone: nobody could tell what would ship.
+    """
+    if judged:
+        return _digest_of_predictions(Path(one.folder))
+    from shipworthy.model.checkpoint import artefact_digest
+
+    place = folder / one.folder
+    if not place.is_dir():
+        raise InputError(text("error.card.no_artefact", name=one.name, folder=place))
+    return artefact_digest(place)
+
+
+def _digest_of_predictions(file: Path) -> str | None:
+    from shipworthy.core.digest import digest_frame
+    from shipworthy.data.sources import read_table
+    from shipworthy.model.evaluation_logs import recognise
+
+    if not file.is_file() or recognise(file) is not None:
+        return None
+    try:
+        return digest_frame(read_table(file))
+    except ShipworthyError:
+        return ""
