@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from shipworthy.core.locale import has_text, number
+from shipworthy.core.locale.libraries import translated
 from shipworthy.core.records import Candidate, Decision, Limit, Outcome
 from shipworthy.release import charts
 from shipworthy.release.display import text
@@ -115,7 +116,7 @@ def short_method(method: str) -> str:
 def method_name(method: str) -> str:
     """Return a method for people: names of people stay, words are translated."""
     key = f"report.method.{method}"
-    return text(key) if has_text(key) else method
+    return text(key) if has_text(key) else translated(method, group="method")
 
 
 def counts(survey: Survey) -> list[tuple[Markup, str, str, str, str]]:

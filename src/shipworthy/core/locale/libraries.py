@@ -1,7 +1,8 @@
-"""What libraries and the operating system say, in the language of the user.
+"""Sentences that come in English, in the language of the user.
 
-They speak English. The catalogue `libraries.json` holds their sentences as templates; a sentence
-that matches an English one is said by the other of the same key, any other stays as it is.
+Libraries and the operating system speak English, and so do records, as the method of a measurement.
+Catalogues hold such sentences as templates, `library.*` and `method.*`; a sentence that matches an
+English template is said by the other of the same key, any other stays as it is.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from functools import cache
 
 from shipworthy.core.locale import catalogue, language, text
 
-_PREFIX = "library."
 
+def translated(sentence: str, *, group: str = "library") -> str:
+    """Return an English sentence in the language in use.
 
-def translated(sentence: str) -> str:
-    """Return a library's sentence in the language in use."""
+    group: first part of the keys to look among.
+    """
     if language() == "en":
         return sentence
-    for key, pattern in _patterns():
+    for key, pattern in _patterns(group):
         found = pattern.fullmatch(sentence)
         if found:
-            parts = {name: translated(part) for name, part in found.groupdict().items()}
+            parts = {k: translated(part, group=group) for k, part in found.groupdict().items()}
             return text(key, **parts)
     return sentence
 
 
 @cache
-def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+def _patterns(group: str) -> list[tuple[str, re.Pattern[str]]]:
     """Return what English sentences look like, those with the longest fixed text first."""
-    sentences = {k: v for k, v in catalogue("en").items() if k.startswith(_PREFIX)}
+    sentences = {k: v for k, v in catalogue("en").items() if k.startswith(f"{group}.")}
     found = [
         (len(_fixed(v)), k, re.compile(_as_pattern(v), re.DOTALL)) for k, v in sentences.items()
     ]
