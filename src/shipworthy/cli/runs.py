@@ -20,6 +20,7 @@ Only = Annotated[
 ]
 Rehearse = Annotated[bool, typer.Option("--rehearse")]
 Wait = Annotated[bool, typer.Option("--wait")]
+Person = Annotated[str, typer.Option("--as", metavar="PERSON", envvar="SHIPWORTHY_PERSON")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,6 +54,7 @@ def run(
     only: Only = None,
     rehearse: Rehearse = False,
     wait: Wait = False,
+    person: Person = "",
     json: Json = False,
     lang: Language = None,
 ) -> int:
@@ -61,7 +63,7 @@ def run(
 
     choose_language(lang)
     root = project.resolve().parent
-    return _run(project, root, only=only, rehearse=rehearse, wait=wait, as_json=json)
+    return _run(project, root, only=only, rehearse=rehearse, wait=wait, as_json=json, by=person)
 
 
 def _run(
@@ -72,6 +74,7 @@ def _run(
     rehearse: bool,
     wait: bool,
     as_json: bool,
+    by: str = "",
     builtin: bool = False,
 ) -> int:
     from shipworthy.cli.output import show
@@ -88,7 +91,8 @@ def _run(
         only=only,
         rehearse=rehearse,
         wait=wait,
-        tell=_tell,
+        by=by,
+        tell=tell,
         warn=_warn,
     )
     if finished.judgement is None:
@@ -104,7 +108,7 @@ def _introduce() -> None:
         print(describe(name), file=sys.stderr)
 
 
-def _tell(stage: Stage) -> None:
+def tell(stage: Stage) -> None:
     """Print a line for each finished stage, so that a log shows what was made and what was not."""
     from shipworthy.core.locale import number, text
 

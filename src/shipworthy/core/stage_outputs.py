@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,14 @@ def damaged_output(folder: Path, record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def link_into(stage_folder: Path, target: Path) -> None:
+def link_into(stage_folder: Path, target: Path, *, names: Collection[str] | None = None) -> None:
     """Put the outputs of a stage into another folder, as hard links, or copies across devices.
 
+    names: relative paths of those wanted; all where not given.
     Files of the same name are replaced, each at once; other files in the folder stay.
     """
     for name, source in files_below(stage_folder).items():
-        if name == RECORD:
+        if name == RECORD or (names is not None and name not in names):
             continue
         place = target / name
         if _is_there(source, place):

@@ -29,16 +29,21 @@ from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stage_outputs import link_into
 from shipworthy.core.stages import Stage
+from shipworthy.release.answers_table import ANSWERS
+from shipworthy.release.approvals import approved, open_place
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.record import REPORT, read_record
+from shipworthy.release.settle import keep, settle
+from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
     from shipworthy.release.project import Project
+    from shipworthy.team.roster import Roster
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
 """What `--only` can stop after."""
@@ -97,6 +102,7 @@ def run_project(
     only: str | None = None,
     rehearse: bool = False,
     wait: bool = False,
+    by: str = "",
     tell: Callable[[Stage], None] = lambda stage: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Finished:
@@ -104,8 +110,9 @@ def run_project(
 
     root: folder for `.shipworthy/` (cache, ledger) and `runs/`. text: of the project file, kept in
     the run. only: name of the stage to stop after. rehearse: decide on validation rows; nothing is
-    opened, written to the ledger or shipped. wait: until another run in this folder is done. tell:
-    called with each finished stage; warn: with a line for people.
+    opened, written to the ledger or shipped. wait: until another run in this folder is done. by: id
+    of the person who runs it, for the ledger. tell: called with each finished stage; warn: with a
+    line for people.
     Raises InputError for what cannot be used and for a full disk, BusyError where another run is in
     the folder, StageError where candidates could not be made or asked: the others were, and no test
     row was looked at.
@@ -115,6 +122,9 @@ def run_project(
         raise InputError(locale.text("error.pipeline.only", only=only, meant=nearest(only, STAGES)))
     policy = project.policy.policy()
     check_fit(policy, project.data.groups, remedy=locale.text("error.pipeline.remedy"))
+    roster = None if project.team is None else load_roster(project.team)
+    if by and roster is not None:
+        roster.person(by)
     cache = root / CACHE
     with room_on_disk(root), hold(cache, wait=wait, tell=warn) as held:
         shop = Workshop(project, cache, tell, held.note)
@@ -123,7 +133,7 @@ def run_project(
         if reached is None:
             return Finished(None, None, None, tuple(shop.stages), time.monotonic() - started)
         folder = root / RUNS / reached.run
-        _put_together(folder, reached.verdict, reached.bench.everyone, ledger, text)
+        _put_together(folder, reached, ledger, text=text, roster=roster, by=by)
         write_atomically(
             folder / STAGE_KEYS, json.dumps({s.name: s.key for s in shop.stages}, indent=1)
         )
@@ -132,7 +142,9 @@ def run_project(
         held.complete()
     seconds = time.monotonic() - started
     judgement = replace(
-        read_record(folder), seconds=seconds, cached_stages=sum(s.cached for s in shop.stages)
+        approved(open_place(folder)),
+        seconds=seconds,
+        cached_stages=sum(s.cached for s in shop.stages),
     )
     return Finished(judgement, folder, folder / REPORT, tuple(shop.stages), seconds)
 
@@ -296,6 +308,7 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
             **settings,
             "language": language(),
             "examples": bench.shop.project.report.examples,
+            "prices": bench.shop.project.prices,
         },
         module="shipworthy.release.conclusion",
     )
@@ -323,16 +336,26 @@ def _asked(bench: Bench) -> dict[str, Any]:
 
 
 def _put_together(
-    folder: Path, verdict: Stage, everyone: Sequence[Made], ledger: Ledger | None, text: str
+    folder: Path,
+    reached: Reached,
+    ledger: Ledger | None,
+    *,
+    text: str,
+    roster: Roster | None,
+    by: str,
 ) -> None:
-    """Make the run folder: hard links into the stages, the project file, a copy of the ledger."""
-    for one in everyone:
+    """Make the run folder: links to what was made, the project file, and the settled record.
+
+    The record as measured never lies in a run folder: it may say "ship" where a self-test is due.
+    """
+    bench = reached.bench
+    for one in bench.everyone:
         link_into(one.folder, folder / one.candidate.folder)
     if text:
         write_atomically(folder / "project.yaml", text)
-    if ledger is not None:
-        write_atomically(folder / LEDGER, ledger.path.read_bytes())
-    link_into(verdict.folder, folder)
+    link_into(reached.verdict.folder, folder, names=(ANSWERS,))
+    measured = read_record(reached.verdict.folder)
+    keep(settle(measured, bench.policy, ledger, roster=roster), folder, ledger, by=by)
 
 
 def _plain(settings: Any) -> dict[str, Any]:
