@@ -112,6 +112,12 @@ _SHOWN: dict[str, Shown] = {
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),
 }
 _BARE = Shown(1.0, 3, "")
+# Other measures say their unit in their name.
+_BY_ENDING = {
+    "_ms": Shown(1.0, 1, "ms", "lower"),
+    "_mb": Shown(1.0, 1, "mb", "lower"),
+    "_rows_per_s": Shown(1.0, 0, "rows_per_s"),
+}
 
 
 def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Shown:
@@ -120,7 +126,8 @@ def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Show
     Changes of shares are points with one decimal. A relative change of a time or a size
     (`value_unit` "ratio") is a bare ratio. A measure that nobody declared is shown bare.
     """
-    form = _SHOWN.get(measure, _BARE)
+    by_ending = (form for ending, form in _BY_ENDING.items() if measure.endswith(ending))
+    form = _SHOWN.get(measure) or next(by_ending, _BARE)
     if not relative:
         return form
     if value_unit == "ratio":
