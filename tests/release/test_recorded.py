@@ -76,11 +76,12 @@ def test_two_runs_in_one_ledger(tmp_path) -> None:
     assert recorded(lines, "c3d4e5f6").files == {}
 
 
-def test_many_files_take_several_lines(tmp_path) -> None:
+def test_many_files_take_several_lines(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("shipworthy.release.recorded._FILES_PER_LINE", 5)
     made = project(tmp_path / "p", sign=False)
     many = made.folder / "candidates" / BEST / "shards"
     many.mkdir()
-    for k in range(1100):
+    for k in range(11):
         (many / f"{k:05}").write_bytes(b"%d" % k)
     ledger = Ledger(tmp_path / "l")
     record_run(ledger, made.folder, made.judgement)
@@ -88,7 +89,7 @@ def test_many_files_take_several_lines(tmp_path) -> None:
     parts = [line.payload["part"] for line in lines if line.payload.get("parts") == 3]
     assert parts == [1, 2, 3]
     inside = [path for path in recorded(lines, "a91f4c2e").files if f"/{BEST}/" in path]
-    assert len(inside) == 1103
+    assert len(inside) == 14
     before = ledger.path.read_bytes()
     record_run(ledger, made.folder, made.judgement)
     assert ledger.path.read_bytes() == before
