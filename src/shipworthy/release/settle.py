@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipworthy.core.files import write_atomically
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.release.judgement import Judgement
@@ -50,5 +49,5 @@ def keep(judgement: Judgement, folder: Path, ledger: Ledger | None, *, by: str =
     page = write_record(judgement, folder)
     if ledger is not None:
         record_run(ledger, folder, judgement, by=by)
-        write_atomically(folder / LEDGER, ledger.path.read_bytes())
+        ledger.copy_to(folder / LEDGER)
     return page
