@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shipworthy.cli import approvals, evidence, files, imports, runs, stages
+from shipworthy.cli import approvals, cards, compare, evidence, files, imports, proof, runs, stages
 from shipworthy.cli.help import UsageError, asked_language, command_of, usage
 from shipworthy.cli.options import Language
 from shipworthy.cli.output import choose_language
@@ -37,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (runs, files, evidence, imports, approvals, stages):
+for group in (runs, files, evidence, imports, compare, approvals, cards, proof, stages):
     group.add_to(app)
 
 
