@@ -1,4 +1,4 @@
-"""`report` on a finished run and `selftest` on a policy."""
+"""`report` on a finished run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from pathlib import Path
 import pytest
 from answers import candidate, parent
 from verb import COLUMNS, PLAIN, save, say, written
-
-ALL_KINDS = """
-- {measure: accuracy, at_least: 0.8}
-- {measure: accuracy, slice: {each: domain}, relative_to: parent, at_least: -0.025}
-- {measure: latency_p95_ms, at_most: 20}
-- {measure: size_mb, at_most: 100}
-"""
 
 
 @pytest.fixture
@@ -62,32 +55,3 @@ def test_a_page_that_cannot_be_written(
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert f"--out {out}" in said.err
     assert written(run_folder.parent) == before
-
-
-def test_selftest_passes_and_says_who_held(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("policy.yaml").write_text(ALL_KINDS, encoding="utf-8")
-    said = say(capsys, "selftest", "policy.yaml")
-    assert (said.code, said.err) == (0, "")
-    assert said.out.count("\n  + ") == 4
-    assert "slow model: held by Latency p95." in said.out
-    assert "Self-test passed" in said.out
-
-
-def test_selftest_fails_for_a_policy_that_lets_models_through(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    Path("policy.yaml").write_text("- {measure: accuracy, at_least: 0.8}\n", encoding="utf-8")
-    said = say(capsys, "selftest", "policy.yaml", "--json")
-    assert said.code == 3
-    found = {p["name"]: p for p in said.json["planted"]}
-    assert said.json["passed"] is False
-    assert [name for name, p in found.items() if p["ok"]] == ["good", "broken"]
-    said = say(
-        capsys, "selftest", "policy.yaml", "--skip", "biased", "--skip", "slow",
-        "--skip", "oversized",
-    )  # fmt: skip
-    assert said.code == 0
-    assert said.out.count("skipped") == 3
-    chinese = say(capsys, "selftest", "policy.yaml", "--lang", "zh")
-    assert chinese.code == 3
-    assert "自检未通过" in chinese.out

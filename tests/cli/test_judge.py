@@ -286,7 +286,8 @@ def test_the_ledger_gets_two_lines_a_look_and_none_for_a_rerun(
     assert [d["opening"] for d in told] == [1, 1, 2]
     assert told[2]["alpha"] == told[0]["alpha"] / 2
     lines = [json.loads(line) for line in Path("looks.jsonl").read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["nomination", "opening"] * 2
+    kinds = [line["kind"] for line in lines]
+    assert kinds == ["nomination", "opening", "selftest", "nomination", "opening"]
 
 
 def test_a_group_of_a_few_rows_never_passes_and_never_fails(
