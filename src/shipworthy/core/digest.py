@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,7 +72,9 @@ def digest_file(path: Path | str, *, memo: bool = True) -> str:
             digest = file_digest(file, "sha256").hexdigest()
         after = _stamp(name)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(
+            text("error.digest.unreadable", path=path, reason=translated(error.strerror))
+        ) from error
     if memo and before == after and time.time_ns() - after[1] > _SETTLED_NS:
         with _guard:
             _memo[name] = (after, digest)
@@ -91,7 +95,7 @@ def files_below(path: Path | str) -> dict[str, Path]:
     """Return all files below a folder by relative name with forward slashes, sorted."""
     root = Path(path)
     if not root.is_dir():
-        raise InputError(f"{path}: no such folder")
+        raise InputError(text("error.digest.no_folder", path=path))
     found = {}
     for folder, _, names in os.walk(root, followlinks=True):
         for name in names:
