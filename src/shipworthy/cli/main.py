@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from shipworthy.cli import approvals, cards, compare, evidence, files, imports, proof, runs, stages
+from shipworthy.cli import next as advice
 from shipworthy.cli.help import UsageError, asked_language, command_of, usage
 from shipworthy.cli.options import Language
 from shipworthy.cli.output import choose_language
@@ -37,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (runs, files, evidence, imports, compare, approvals, cards, proof, stages):
+for group in (runs, files, evidence, imports, compare, approvals, cards, proof, stages, advice):
     group.add_to(app)
 
 

@@ -30,6 +30,7 @@ from shipworthy.release.artefacts import (
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.examples import choose_examples
 from shipworthy.release.judgement import Example, Phrase
+from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
@@ -74,10 +75,12 @@ def conclude(
         opening=opening,
         task=project.task,
     )
+    tried = subjects if split == "validation" else _subjects(bench, "validation")
     found = reach_verdict(
         question,
         _ruler(bench, subjects[0], split, run=run),
         subjects[1:],
+        background=background(bench, _ruler(bench, tried[0], "validation"), tried[1:]),
         notes=tuple(_notes(bench)),
         evidence=tuple(_evidence(bench)),
         answers=lambda: _answers(bench, subjects, split),

@@ -100,12 +100,13 @@ def plan(
     return ranked(found, ground.prices)
 
 
-def blocked(decision: CandidateDecision) -> list[Decision]:
+def blocked(decisions: Sequence[Decision]) -> list[Decision]:
     """Return the decisions that keep a candidate back for good, the most harmful first.
 
-    Those that fail; where none does, those that cannot tell and lie outside their limit.
+    Those that fail; where none does, those that cannot tell and lie outside their limit; where none
+    does either, all that cannot tell.
     """
-    counting = [d for d in decision.decisions if d.tier != "advisory"]
+    counting = [d for d in decisions if d.tier != "advisory"]
     fails = [d for d in counting if d.decision is Outcome.FAIL]
     if not fails:
         fails = [
@@ -120,7 +121,7 @@ def blocked(decision: CandidateDecision) -> list[Decision]:
 
 def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
     """Return what to change about a candidate that is outside its limits; never nothing."""
-    worst = blocked(asked.decided[candidate])
+    worst = blocked(asked.decided[candidate].decisions)
     if not worst:
         return ()
     found = [
@@ -260,10 +261,12 @@ def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
     """The look into the layers, where the recipe can keep some and a quality keeps it back."""
     ground = asked.background
     recipe = ground.recipes.get(candidate)
-    able = recipe is not None and (
-        recipe.lever == "prune" or recipe.settings.get("weights") == "int8"
-    )
-    if not able or not asked.run or any(MEASURES[d.measure].kind != "quality" for d in worst):
+    if (
+        recipe is None
+        or not keeps_parts(recipe)
+        or not asked.run
+        or any(MEASURES[d.measure].kind != "quality" for d in worst)
+    ):
         return []
     minutes = ground.minutes.get(candidate, 0.0) * max(ground.parts, 1)
     words = told(asked.names[candidate], worst[0])
@@ -271,6 +274,11 @@ def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
     return [
         NextStep(candidate, said("next.layers", words), math.nan, math.nan, cost_minutes=minutes)
     ]
+
+
+def keeps_parts(recipe: Recipe) -> bool:
+    """Say whether a recipe can leave some parts of the model as they are."""
+    return recipe.lever == "prune" or recipe.settings.get("weights") == "int8"
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:

@@ -74,6 +74,11 @@ def cost_text(step: NextStep) -> str:
     return " · ".join(parts)
 
 
+def besides(step: NextStep) -> str:
+    """Return chance and cost of a step in one line, for people; "" where neither is known."""
+    return " · ".join(said for said in (chance_text(step), cost_text(step)) if said)
+
+
 def chance_text(step: NextStep) -> str:
     """Return how likely a step decides its limit, for people; "" where nobody can say."""
     if not step.probability > 0:

@@ -19,6 +19,7 @@ from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
 from shipworthy.measure.settings import SpeedSettings
 from shipworthy.release.documentation import Documentation
+from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
 from shipworthy.team.roster import check_owners, load_roster
 from shipworthy.train.settings import TrainSettings
@@ -79,13 +80,16 @@ class Project(BaseModel):
     """What the report may show."""
     documentation: Documentation = Documentation()
     """What people declare about model and data, for cards."""
+    prices: PriceSettings = PriceSettings()
+    """What labels and machines cost, so that next steps are told in money."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of splits, training and measurements."""
 
 
-def load_project(path: Path | str) -> Project:
+def load_project(path: Path | str, *, root: Path | None = None) -> Project:
     """Read and check a project file.
 
+    root: folder that its paths start from; its own where not given.
     Raises SettingsError with file, line, key and nearest valid name for what does not fit, for
     files that are missing and for what this version cannot do.
     """
@@ -100,7 +104,7 @@ def load_project(path: Path | str) -> Project:
             fix=text("error.known", names=known),
         )
     check_measures(project.policy, document, ("policy",), known_measures())
-    return _resolved(project, document, Path(path).resolve().parent)
+    return _resolved(project, document, root or Path(path).resolve().parent)
 
 
 def _refuse_later_keys(document: Document) -> None:

@@ -25,8 +25,9 @@ from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
 from shipworthy.release.example_rows import example_rows
 from shipworthy.release.headings import candidates_heading
-from shipworthy.release.judgement import Judgement, NextStep
+from shipworthy.release.judgement import Judgement
 from shipworthy.release.limit_rows import LimitRow
+from shipworthy.release.next_words import besides
 from shipworthy.release.panels import frontier_section, groups
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
@@ -99,7 +100,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "frontier": frontier_section(asked),
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
         "not_measured": [phrase(p) for p in judgement.not_measured],
-        "next_steps": [(phrase(s.phrase), _chance(s)) for s in judgement.next_steps],
+        "next_steps": [(phrase(s.phrase), besides(s)) for s in judgement.next_steps],
         "notes": [phrase(p) for p in judgement.notes],
         "evidence": evidence(asked),
         "confidence": confidence,
@@ -118,16 +119,6 @@ def _date(judgement: Judgement) -> str:
     at = judgement.created.astimezone(UTC)
     month = text(f"report.month.{at.month}")
     return text("report.date", day=at.day, month=month, year=at.year, time=f"{at:%H:%M}")
-
-
-def _chance(step: NextStep) -> str:
-    if not step.probability > 0:
-        return ""
-    return text(
-        "report.next.chance",
-        decided=number(100 * step.probability),
-        passes=number(100 * step.pass_probability),
-    )
 
 
 @cache

@@ -17,8 +17,9 @@ from shipworthy.release.candidates import COSTS, QUALITY, Frame
 from shipworthy.release.cells import Column, clean, pad, table, width, wrap
 from shipworthy.release.display import measure_name, shown, text
 from shipworthy.release.evidence import percent
-from shipworthy.release.judgement import Judgement
+from shipworthy.release.judgement import Judgement, NextStep
 from shipworthy.release.limit_rows import LimitRow
+from shipworthy.release.next_words import besides
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
 from shipworthy.release.terminal_drawing import (
@@ -243,7 +244,7 @@ class _Page:
         ):
             lines += ["  " + line for line in wrap(self.spell(sentence), self.cells - 2)]
         lines.append("")
-        facts = [(text("report.next.heading"), phrase(s.phrase)) for s in judgement.next_steps]
+        facts = [(text("report.next.heading"), _step(s)) for s in judgement.next_steps]
         facts += [(text("report.not_measured.heading"), phrase(p)) for p in judgement.not_measured]
         if report:
             facts.append((text("terminal.report"), report))
@@ -321,3 +322,9 @@ def _figure(row: LimitRow | None, frame: Frame) -> str:
         return NO_NUMBER
     figure = row.form.figure(row.decision.value)
     return figure if frame.belongs(row) else row.form.with_unit(figure)
+
+
+def _step(step: NextStep) -> str:
+    """Return a next step with its chance and cost in one line."""
+    more = besides(step)
+    return f"{phrase(step.phrase)} ({more})" if more else phrase(step.phrase)

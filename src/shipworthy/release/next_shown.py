@@ -1,0 +1,93 @@
+"""What the verb `next` says: lines for people, one document for programs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from shipworthy.core.locale import number
+from shipworthy.core.records import Slice
+from shipworthy.release.display import text
+from shipworthy.release.documents import step_document
+from shipworthy.release.next_run import Found, named
+from shipworthy.release.next_words import besides, figure, said, told
+from shipworthy.release.sensitivity import Look, Part
+from shipworthy.release.wording import phrase
+
+
+def lines(found: Found, *, run: str, minutes: float) -> list[str]:
+    """Return the steps, lowest cost for the chance first, and what each part gives back."""
+    shown = []
+    for place, step in enumerate(found.steps, start=1):
+        shown.append(f"{place}. {phrase(step.phrase)}")
+        if besides(step):
+            shown.append(f"   {besides(step)}")
+    if not shown:
+        shown.append(text("next.none"))
+    shown += [phrase(note) for note in found.notes]
+    for look in found.looks:
+        shown += ["", *_look(look)]
+        if look.left:
+            more = {"count": look.left, "run": run, "minutes": f"{minutes:g}"}
+            shown.append(text("next.parts.more", **more))
+    return shown
+
+
+def to_json(found: Found) -> dict[str, Any]:
+    """Return the document; shares are in [0, 1], what is not known is null."""
+    return {
+        "run": found.judgement.run,
+        "verdict": found.judgement.answer.value,
+        "next": [step_document(step) for step in found.steps],
+        "layers": [_document(look) for look in found.looks],
+        "notes": [phrase(note) for note in found.notes],
+    }
+
+
+def _look(look: Look) -> list[str]:
+    worst = look.decisions[0]
+    words: dict[str, Any] = told(look.candidate.name, worst)
+    words["now"] = figure(worst, look.now, math.nan, math.nan)
+    shown = [phrase(said("next.parts.heading", words))]
+    for part in look.tried:
+        value = figure(worst, part.back, part.low, part.high)
+        line = text(
+            "next.parts.line", part=phrase(named(part.parts)),
+            value=value if isinstance(value, str) else phrase(value),
+            nearer=number(100 * part.nearer), mb=number(part.mb, 1, sign=True),
+        )  # fmt: skip
+        shown.append(f"  {line}")
+    return shown
+
+
+def _document(look: Look) -> dict[str, Any]:
+    worst = look.decisions[0]
+    return {
+        "candidate": look.candidate.id,
+        "candidate_name": look.candidate.name,
+        "measure": worst.measure,
+        "slice": dict(Slice.parse(worst.slice).conditions),
+        "relative_to": worst.relative_to,
+        "value": _number(look.now),
+        "parts": [_part(part) for part in look.tried],
+        "proposal": None if look.proposal is None else _part(look.proposal),
+        "left": look.left,
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    from shipworthy.compress.recipes import written
+
+    return {
+        "parts": list(part.parts),
+        "recipe": written(part.recipe),
+        "back": {"value": _number(part.back), "low": _number(part.low), "high": _number(part.high)},
+        "nearer": _number(part.nearer),
+        "mb": _number(part.mb),
+        "seconds": _number(part.seconds),
+        "pass_probability": _number(part.chance),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
