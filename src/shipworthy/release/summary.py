@@ -119,8 +119,13 @@ def _changed(survey: Survey, candidate: Candidate) -> str:
 
 
 def _closest(survey: Survey, candidate: Candidate) -> str:
-    rows = [r for r in survey.rows[candidate.id] if r.counts]
+    every = survey.rows[candidate.id]
+    rows = [r for r in every if r.counts]
     said = text("report.inside_all", count=len(rows))
+    waived = sum(r.decision.reason == WAIVED for r in every)
+    if waived:
+        whole = len(rows) + waived
+        said = text("approval.inside", inside=number(len(rows)), whole=number(whole), count=waived)
     closest = survey.closest(candidate.id)
     if closest is None or closest.outcome is not Outcome.PASS:
         return said
@@ -132,8 +137,7 @@ def _closest(survey: Survey, candidate: Candidate) -> str:
 
 def _beside(survey: Survey, candidate: Candidate) -> str:
     """Return what is printed beside the verdict: slices not covered, limits only disclosed."""
-    every = survey.rows[candidate.id]
-    rows = [r for r in every if r.uncovered]
+    rows = [r for r in survey.rows[candidate.id] if r.uncovered]
     left = [d for r in rows if r.counts for d in r.uncovered]
     said = ""
     if left:
@@ -142,10 +146,6 @@ def _beside(survey: Survey, candidate: Candidate) -> str:
     disclosed = [limit_title(r.limit) for r in rows if not r.counts]
     if disclosed:
         more = text("report.disclosed", names=listed(disclosed))
-        said = text("report.two", first=said, second=more).strip()
-    waived = sum(r.decision.reason == WAIVED for r in every)
-    if waived:
-        more = text("approval.beside", count=waived)
         said = text("report.two", first=said, second=more).strip()
     return said
 
