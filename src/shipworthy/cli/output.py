@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.locale import set_language, text
-from shipworthy.core.locale.libraries import translated
+from shipworthy.core.locale.libraries import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = translated(error.strerror or str(error))
+        reason = refusal(error)
         raise InputError(text("error.output.unwritable", path=path, reason=reason)) from error
 
 

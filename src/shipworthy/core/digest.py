@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import text
-from shipworthy.core.locale.libraries import translated
+from shipworthy.core.locale.libraries import refusal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,7 +73,7 @@ def digest_file(path: Path | str, *, memo: bool = True) -> str:
         after = _stamp(name)
     except OSError as error:
         raise InputError(
-            text("error.digest.unreadable", path=path, reason=translated(error.strerror))
+            text("error.digest.unreadable", path=path, reason=refusal(error))
         ) from error
     if memo and before == after and time.time_ns() - after[1] > _SETTLED_NS:
         with _guard:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from shipworthy.core.errors import InputError, MissingExtraError
 from shipworthy.core.files import sync_folder, write_atomically
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -135,7 +136,7 @@ def new_key(path: Path | str, comment: str) -> SigningKey:
         sync_folder(place.parent)
         write_atomically(beside, key.public.text + "\n")
     except OSError as error:
-        raise InputError(text("error.keys.unwritable", path=place, why=error.strerror)) from error
+        raise InputError(text("error.keys.unwritable", path=place, why=refusal(error))) from error
     return key
 
 
@@ -217,7 +218,7 @@ def _content(place: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError(text("error.keys.absent", path=place)) from error
     except OSError as error:
-        raise InputError(text("error.keys.unreadable", path=place, why=error.strerror)) from error
+        raise InputError(text("error.keys.unreadable", path=place, why=refusal(error))) from error
     if len(content) > _MOST_BYTES:
         raise InputError(text("error.keys.no_key", path=place))
     return content

@@ -35,6 +35,7 @@ from shipworthy.core.ledger_lines import (
 )
 from shipworthy.core.ledger_texts import LONGEST_TEXT, secret_in, texts_of
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 
 _TAIL_BYTES = 1 << 16
 _MOST_BYTES = 1 << 20
@@ -87,7 +88,7 @@ class Ledger:
         except FileNotFoundError:
             return Chain()
         except OSError as error:
-            raise self._error("unreadable", why=error.strerror) from error
+            raise self._error("unreadable", why=refusal(error)) from error
         return chain
 
     def verify(self) -> Line | None:
@@ -116,7 +117,7 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise self._error("unwritable", why=error.strerror) from error
+            raise self._error("unwritable", why=refusal(error)) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if new:
@@ -199,7 +200,7 @@ class Ledger:
             os.fsync(self._handle)
         except OSError as error:
             os.ftruncate(self._handle, before)
-            raise self._error("unwritable", why=error.strerror) from error
+            raise self._error("unwritable", why=refusal(error)) from error
         return line
 
     def _refuse(self, flaws: tuple[Flaw, ...]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from shipworthy.core.errors import BusyError, InputError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 
 LOCK = "run.lock"
 
@@ -99,7 +100,7 @@ def hold(
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     except OSError as error:
         raise InputError(
-            text("error.lock.no_place", folder=folder, reason=error.strerror)
+            text("error.lock.no_place", folder=folder, reason=refusal(error))
         ) from error
     try:
         _take(handle, folder, wait, tell)

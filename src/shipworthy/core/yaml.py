@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import text
-from shipworthy.core.locale.libraries import translated
+from shipworthy.core.locale.libraries import refusal, translated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -86,9 +86,7 @@ def read_yaml(path: Path | str) -> Document:
     try:
         content = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise SettingsError(
-            text("error.unreadable", reason=translated(error.strerror or "")), file=path
-        ) from error
+        raise SettingsError(text("error.unreadable", reason=refusal(error)), file=path) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(

@@ -20,6 +20,7 @@ from zipfile import ZipFile
 from shipworthy.core.digest import digest_file
 from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 from shipworthy.core.progress import progress
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         reason = "" if os.access(folder, os.W_OK) else text("error.packages.denied")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = refusal(error)
     if reason:
         raise InputError(text("error.packages.cache", folder=folder, reason=reason))
 

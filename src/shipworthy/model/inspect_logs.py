@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 from shipworthy.model.evaluation_logs import (
     ID,
     LABEL,
@@ -73,7 +74,7 @@ def _document(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         log = parsed(file.read_bytes(), str(file))
     except OSError as error:
-        raise DataError(text("error.logs.broken", reason=error.strerror), file=file) from None
+        raise DataError(text("error.logs.broken", reason=refusal(error)), file=file) from None
     return log, log.get("samples") or []
 
 

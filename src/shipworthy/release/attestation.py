@@ -20,6 +20,7 @@ from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 from shipworthy.core.records import WAIVED, Answer, Outcome
 from shipworthy.release.findings import Finding, note, warning, wrong
 from shipworthy.release.hashing import digests_of
@@ -86,7 +87,7 @@ def check_attestation(
     try:
         envelope = read_envelope(path.read_bytes(), where=str(path))
     except OSError as error:
-        why = error.strerror
+        why = refusal(error)
         raise InputError(text("error.ledger.unreadable", path=path, why=why)) from error
     found = list(_signatures(path, envelope, trusted))
     try:

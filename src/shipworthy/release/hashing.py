@@ -13,6 +13,7 @@ from stat import S_ISREG
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 from shipworthy.core.progress import Step, progress
 
 _CHUNK_BYTES = 1 << 20
@@ -73,4 +74,4 @@ def _state(file: Path) -> os.stat_result:
 
 
 def _unreadable(file: Path, error: OSError) -> InputError:
-    return InputError(text("error.ledger.unreadable", path=file, why=error.strerror))
+    return InputError(text("error.ledger.unreadable", path=file, why=refusal(error)))

@@ -12,6 +12,7 @@ from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_kinds import misfits
 from shipworthy.core.ledger_lines import Chain, Flaw, Line, clock_flaws, payload_flaws
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import refusal
 from shipworthy.core.statements import SIGNED, check_payload_signature
 from shipworthy.release.findings import Finding, Level, note, warning, wrong
 from shipworthy.release.judgement import Phrase
@@ -174,7 +175,7 @@ def _rows(path: Path) -> list[bytes]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        why = error.strerror
+        why = refusal(error)
         raise InputError(text("error.ledger.unreadable", path=path, why=why)) from error
 
 

@@ -29,6 +29,11 @@ def translated(sentence: str, *, group: str = "library") -> str:
     return sentence
 
 
+def refusal(error: OSError) -> str:
+    """Return why the operating system refused, in the language in use."""
+    return translated(error.strerror or str(error) or type(error).__name__)
+
+
 @cache
 def _patterns(group: str) -> list[tuple[str, re.Pattern[str]]]:
     """Return what English sentences look like, those with the longest fixed text first."""
