@@ -42,12 +42,7 @@ def asked_language(arguments: Sequence[str]) -> str | None:
 def command_of(app: typer.Typer) -> Any:
     """Return the command of an app, with help in the language in use."""
     command: Any = typer.main.get_command(app)
-    command.help = text("help")
     _say(command, "help")
-    for name, verb in command.commands.items():
-        if has_text(f"help.{name}"):
-            verb.help, verb.short_help = text(f"help.{name}"), text(f"help.{name}.short")
-        _say(verb, f"help.{name}")
     return command
 
 
@@ -59,13 +54,15 @@ def usage(error: Any) -> str:
 
 
 def _say(command: Any, place: str) -> None:
+    command.help = text(place)
     for option in command.params:
-        for key in (f"{place}.{option.name}", f"help.option.{option.name}"):
-            if has_text(key):
-                option.help = text(key)
-                break
+        own = f"{place}.{option.name}"
+        option.help = text(own if has_text(own) else f"help.option.{option.name}")
     if language() != "en":
         command.context_class = _WideContext
+    for name, verb in getattr(command, "commands", {}).items():
+        _say(verb, f"{place}.{name}")
+        verb.short_help = text(f"{place}.{name}.short")
 
 
 class _WideFormatter(_Formatter):  # type: ignore[misc]

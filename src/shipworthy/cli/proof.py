@@ -12,36 +12,35 @@ from shipworthy.cli.options import Json, Language
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
-    app.command("verify", short_help="Check that evidence is whole and who signed it.")(verify)
+    app.command("verify")(verify)
     keys = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    keys.command("new", short_help="Make a key to sign with.")(new)
-    keys.command("show", short_help="Show the public half of a key.")(show)
-    app.add_typer(keys, name="keys", help="Make a key to sign with, or show one.")
+    keys.command("new")(new)
+    keys.command("show")(show)
+    app.add_typer(keys, name="keys")
 
 
 def verify(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Ledger, run folder, project folder, or bundle with its attestation.",
             metavar="PATH",
         ),
     ],
     trusted_keys: Annotated[
         Path | None,
-        typer.Option(help="Folder of .pub files, or a team file: keys you trust.", metavar="KEYS"),
+        typer.Option(metavar="KEYS"),
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option(help="A ledger entry that you noted: it must be there.", metavar="N:HASH"),
+        typer.Option(metavar="N:HASH"),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Files to read at the same time; else one a processor.", metavar="N"),
+        typer.Option(metavar="N"),
     ] = None,
     json: Json = False,
     lang: Language = None,
@@ -72,10 +71,10 @@ def verify(
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the key, as yours.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(metavar="NAME")],
     folder: Annotated[
         Path | None,
-        typer.Option(help="Folder for it, outside of any checkout.", metavar="FOLDER"),
+        typer.Option(metavar="FOLDER"),
     ] = None,
     json: Json = False,
     lang: Language = None,
@@ -107,7 +106,7 @@ def new(
 
 
 def show(
-    path: Annotated[Path, typer.Argument(help="Private or public key file.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(metavar="PATH")],
     json: Json = False,
     lang: Language = None,
 ) -> int:
