@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
-from shipworthy.core.digest import digest_bytes, digest_json
+from shipworthy.core.digest import digest_bytes
 from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.locale import text
 from shipworthy.release.judgement import Example
@@ -49,8 +49,7 @@ def choose_examples(
     found: list[Example] = []
     for subject in candidates:
         after = subject.predictions.predicted == parent.labels
-        seed = int(digest_json([parent.data_digest, subject.candidate.id])[:8], 16)
-        generator = np.random.default_rng(seed)
+        generator = np.random.default_rng(int(parent.data_digest[:12], 16))
         for turned, most in ((before & ~after, TURNED_WRONG), (~before & after, TURNED_RIGHT)):
             rows = _spread(np.flatnonzero(turned), parent, most, generator)
             found += _shown(rows, parent, subject, texts, form)
