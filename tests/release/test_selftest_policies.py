@@ -110,14 +110,14 @@ def tried(policy: Policy) -> Selftest:
 
 
 @given(POLICIES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_sensible_policies_pass(policy: Policy) -> None:
     found = tried(policy)
     assert found.passed, found.not_held
 
 
 @given(POLICIES, st.sampled_from([(1, "biased"), (2, "slow"), (3, "oversized")]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_without_the_limit_of_a_kind_they_fail_and_name_it(
     policy: Policy, removed: tuple[int, str]
 ) -> None:
@@ -127,7 +127,7 @@ def test_without_the_limit_of_a_kind_they_fail_and_name_it(
 
 
 @given(POLICIES, st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_with_a_limit_made_idle_they_fail_and_name_it(policy: Policy, data: st.DataObject) -> None:
     able = [k for k, li in enumerate(policy.limits)
             if MEASURES[li.measure].kind in ("quality", "spread")]  # fmt: skip

@@ -144,7 +144,7 @@ def _good(stage: Stage) -> Planted:
 
 def _broken(stage: Stage) -> tuple[Limit, ...]:
     """Return the limits on quality and spreads that hold a model which tosses a coin."""
-    _, decisions = stage.judge(stage.planted(COIN))
+    _, decisions = stage.judge(COIN)
     failed = {
         d.limit
         for d in decisions

@@ -22,7 +22,7 @@ GAIN = 3.0
 """A good candidate gains this many times what a limit asks for."""
 
 FLIPS = 0.001
-"""Share of rows that a good candidate turns each way, unless a limit is tighter."""
+"""Share of rows that a good candidate turns each way, unless limits ask for fewer."""
 
 _ERRORS = {"false_positive_rate": 1.0, "brier_score": 1.0, "log_loss": 0.3}
 """Measures that fall to 0 with the share of wrong answers, and that share per unit of them."""
@@ -65,7 +65,7 @@ def fitting_pair(limits: Sequence[Limit]) -> Pair:
         positives=positives,
         errors=errors,
         gains=(min(gains[0], highest[0]), min(gains[1], highest[1])),
-        flips=min([FLIPS, *(m / 10 for m in change), *(b / 10 for b in asked)]),
+        flips=min([FLIPS, min(errors) / 4, *(m / 10 for m in change), *(b / 10 for b in asked)]),
         doubt=-min(GAIN * max(doubt, default=0.0), 0.4),
     )
 

@@ -20,8 +20,10 @@ from shipworthy.release.selftest_pair import Pair, churned_pair, fitting_pair
 if TYPE_CHECKING:
     from shipworthy.release.policy import Policy
 
-GROUP_ROWS = (3_000, 20_000)
-"""Rows of each group: at first, and where these are too few for the policy's margins."""
+GROUP_ROWS = (3_000, 20_000, 200_000)
+"""Rows of each group for the good model: more where few are too few for the policy's margins.
+
+The bad ones, harmed in a tenth of their answers and more, are seen on the fewest."""
 
 PLAUSIBLE = 0.5
 """A biased model harms at most this share of what one group is answered."""
@@ -74,26 +76,28 @@ class Stage:
         counting = [limits[k] for k in self.counting]
         self.limits, self.machine = limits, Machine(counting)
         self.pair = fitting_pair(counting)
-        for self.per_group in GROUP_ROWS:
-            self.rows, self.ruler = self._ground(self.pair)
-            self.good, self.decisions = self.judge(self.rows.good(self.machine.good))
-            if self.good is Answer.SHIP:
+        self.rows, self.ruler = self._ground(self.pair)
+        for per_group in GROUP_ROWS:
+            rows, ruler = self.rows, self.ruler
+            if per_group != GROUP_ROWS[0]:
+                rows, ruler = self._ground(self.pair, per_group)
+            self.good, self.decisions = self._judged(ruler, rows.good(self.machine.good))
+            if self.good is not Answer.UNDECIDED:
                 break
 
-    def judge(self, subject: Subject) -> tuple[Answer, tuple[Decision, ...]]:
-        """Judge a model by all limits, as the only candidate."""
+    def judge(self, plant: Plant) -> tuple[Answer, tuple[Decision, ...]]:
+        """Judge a planted model by all limits, as the only candidate."""
+        return self._judged(self.ruler, self.rows.planted(plant, self.machine.good))
+
+    def _judged(self, ruler: Ruler, subject: Subject) -> tuple[Answer, tuple[Decision, ...]]:
         decided = decide_candidate(
             subject.candidate.id,
-            self.ruler.evidence(subject, self.policy.limits),
+            ruler.evidence(subject, self.policy.limits),
             confidence=self.policy.confidence,
             small_slices=self.policy.small_slices,
         )
         run = decide_run([decided], [decided.candidate], alpha=self.policy.alpha, objective={})
         return run.answer, decided.decisions
-
-    def planted(self, plant: Plant) -> Subject:
-        """Return a planted model."""
-        return self.rows.planted(plant, self.machine.good)
 
     def tried(self, place: int) -> Tried:
         """Plant models against one limit that counts until one of them fails it."""
@@ -124,7 +128,7 @@ class Stage:
         )
         return next((d for d in decided.decisions if d.decision is Outcome.FAIL), None)
 
-    def _ground(self, pair: Pair) -> tuple[Rows, Ruler]:
-        rows = Rows(self.policy.limits, self.columns, pair, self.per_group)
+    def _ground(self, pair: Pair, per_group: int = GROUP_ROWS[0]) -> tuple[Rows, Ruler]:
+        rows = Rows(self.policy.limits, self.columns, pair, per_group)
         parent = rows.parent(self.machine.parent)
         return rows, Ruler(parent, groups=self.columns, unit=None)
