@@ -14,6 +14,9 @@ from rich.cells import cell_len
 
 Align = Literal["left", "right"]
 
+_NO_START = "，。；：、？！）」》”%…"
+"""Signs that begin no line of Chinese."""
+
 
 def clean(text: str) -> str:
     """Return the text without control and format characters; line breaks become spaces."""
@@ -38,6 +41,8 @@ def wrap(text: str, cells: int) -> list[str]:
 
     >>> wrap("half the size of its parent", 12)
     ['half the', 'size of its', 'parent']
+    >>> wrap("大小为父模型的一半，可发布", 18)
+    ['大小为父模型的一', '半，可发布']
     """
     lines, line = [], ""
     for word in text.split(" "):
@@ -61,7 +66,8 @@ def _fitting(text: str, cells: int) -> int:
     for i, c in enumerate(text):
         taken += width(c)
         if taken > cells:
-            return max(i, 1)
+            # The sign stays with the character before it.
+            return max(i - 1 if c in _NO_START else i, 1)
     return len(text)
 
 
