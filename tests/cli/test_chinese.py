@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,9 +16,8 @@ from answers import candidate, parent
 from test_bad_input import BAD, BASE, MISSING, NEW, Bad
 from verb import COLUMNS, POLICY, save, say, written
 
-from shipworthy.cli.help import command_of
 from shipworthy.cli.main import app
-from shipworthy.core.locale import has_text, set_language
+from shipworthy.core.locale import has_text, set_language, text
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 NAMES = re.compile(
@@ -27,7 +28,15 @@ NAMES = re.compile(
 ENGLISH = re.compile(r"\b[A-Za-z]{2,} [A-Za-z]{2,}\b")
 """Two words of letters in a row."""
 
-VERBS = [command.name or "" for command in app.registered_commands]
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every verb and group of the app with its path."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
+
+
+VERBS = [path for path, _ in commands(typer.main.get_command(app))]
 
 MORE: dict[str, Bad] = {
     "a tab in YAML": Bad((), {"policy.yaml": b"- measure: accuracy\n\tat_least: 0.8\n"}),
@@ -132,18 +141,20 @@ def test_other_mistakes_are_said_in_chinese(
 
 
 def test_every_verb_and_option_has_a_text() -> None:
-    command = typer.main.get_command(app)
-    for name, verb in command.commands.items():  # type: ignore[attr-defined]
-        assert has_text(f"help.{name}"), name
-        assert has_text(f"help.{name}.short"), name
-        for option in verb.params:
-            own, shared = f"help.{name}.{option.name}", f"help.option.{option.name}"
+    for path, command in commands(typer.main.get_command(app)):
+        place = ".".join(("help", *path))
+        assert has_text(place)
+        assert not path or has_text(f"{place}.short")
+        for option in command.params:
+            own, shared = f"{place}.{option.name}", f"help.option.{option.name}"
             assert has_text(own) or has_text(shared), own
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
-def test_help_is_chinese_and_fits(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = say(capsys, *filter(None, [verb, "--help"]), "--lang", "zh")
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_help_is_chinese_and_fits(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = say(capsys, *path, "--help", "--lang", "zh")
     assert (said.code, said.err) == (0, "")
     lines = said.out.splitlines()
     assert lines[0].startswith("用法：shipworthy")
@@ -152,9 +163,8 @@ def test_help_is_chinese_and_fits(verb: str, capsys: pytest.CaptureFixture[str])
         assert not line.strip().startswith(tuple("，。；：、）")), line
     assert ENGLISH.findall(NAMES.sub("·", "\n".join(lines[1:]).replace("[ARGS]", ""))) == []
     set_language("zh")
-    command = command_of(app)
-    shown = command if not verb else command.commands[verb]
-    assert shown.help.replace(" ", "") in re.sub(r"\s", "", said.out)
+    told = text(".".join(("help", *path)))
+    assert re.sub(r"\s", "", told) in re.sub(r"\s", "", said.out)
 
 
 def cells(line: str) -> int:

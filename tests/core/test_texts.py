@@ -23,7 +23,7 @@ WHERE = {"file", "row", "column", "line", "key", "folder", "extra"}
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 SAME_IN_BOTH = re.compile(
-    r"(?:[^A-Za-z]|\bAUC\b|\bECE\b|\bF1\b|\bMB\b|\bp50\b|\bp95\b|\bp\b|\bn\b|\bHolm\b)*"
+    r"(?:[^A-Za-z]|\bAUC\b|\bECE\b|\bF1\b|\bMB\b|\bsha256\b|\bp50\b|\bp95\b|\bp\b|\bn\b|\bHolm\b)*"
 )
 """What a Chinese text without a Han character may hold: signs, units, names of measures."""
 
