@@ -46,6 +46,12 @@ def command_of(app: typer.Typer) -> Any:
     return command
 
 
+def without_verb(context: typer.Context) -> None:
+    """Show the verbs of a group where none was given."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 def usage(error: Any) -> str:
     """Return what is wrong with the arguments, and where help is, as one sentence."""
     verb = error.ctx.command_path if error.ctx is not None else "shipworthy"

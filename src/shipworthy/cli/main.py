@@ -16,9 +16,20 @@ from typing import Annotated, Any
 
 import typer
 
-from shipworthy.cli import approvals, cards, compare, evidence, files, imports, proof, runs, stages
+from shipworthy.cli import (
+    approvals,
+    cards,
+    compare,
+    evidence,
+    exports,
+    files,
+    imports,
+    proof,
+    runs,
+    stages,
+)
 from shipworthy.cli import next as advice
-from shipworthy.cli.help import UsageError, asked_language, command_of, usage
+from shipworthy.cli.help import UsageError, asked_language, command_of, usage, without_verb
 from shipworthy.cli.options import Language
 from shipworthy.cli.output import choose_language
 from shipworthy.core.errors import (
@@ -31,14 +42,25 @@ from shipworthy.core.locale import text
 
 app = typer.Typer(
     name="shipworthy",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for group in (runs, files, evidence, imports, compare, approvals, cards, proof, stages, advice):
+for group in (
+    runs,
+    files,
+    evidence,
+    imports,
+    compare,
+    exports,
+    approvals,
+    cards,
+    proof,
+    stages,
+    advice,
+):
     group.add_to(app)
 
 
@@ -50,12 +72,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _everything(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
     lang: Language = None,
 ) -> None:
-    pass
+    without_verb(context)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,12 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one verb and return its exit code; errors are one line on stderr."""
     try:
-        # Without a verb there is nothing to do but to show them.
         choose_language(asked_language(arguments))
         command = command_of(app)
-        result: Any = command(
-            args=arguments or ["--help"], prog_name="shipworthy", standalone_mode=False
-        )
+        result: Any = command(args=arguments, prog_name="shipworthy", standalone_mode=False)
         sys.stdout.flush()
         if result == EXIT_INTERRUPTED:
             _say(text("cli.interrupted"))

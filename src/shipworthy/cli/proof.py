@@ -14,13 +14,19 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     app.command("verify")(verify)
     keys = typer.Typer(
-        no_args_is_help=True,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    keys.callback(invoke_without_command=True)(_keys)
     keys.command("new")(new)
     keys.command("show")(show)
     app.add_typer(keys, name="keys")
+
+
+def _keys(context: typer.Context, lang: Language = None) -> None:
+    from shipworthy.cli.help import without_verb
+
+    without_verb(context)
 
 
 def verify(
