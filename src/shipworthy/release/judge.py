@@ -116,6 +116,7 @@ def judge(
         **columns,
         "groups": list(groups),
         "intersections": intersections,
+        "policy": None if file is None else str(file),
         "files": [s.candidate.folder for s in subjects] if _are_files(parent, *sources) else [],
     }
     found = reach_verdict(
