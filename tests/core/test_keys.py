@@ -138,7 +138,7 @@ def test_without_its_library_a_passphrase_is_one_line(tmp_path, monkeypatch) -> 
     monkeypatch.setattr(
         "cryptography.hazmat.primitives.serialization.load_ssh_private_key", missing
     )
-    assert "needs the extra [ssh]" in refused(load_key, path, "x")
+    assert "a key with a passphrase needs the library bcrypt" in refused(load_key, path, "x")
 
 
 def _encrypted_header() -> bytes:

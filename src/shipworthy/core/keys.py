@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipworthy.core.errors import InputError, MissingExtraError
+from shipworthy.core.errors import InputError
 from shipworthy.core.files import sync_folder, write_atomically
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import refusal
@@ -163,7 +163,7 @@ def load_key(path: Path | str, passphrase: str | None = None) -> SigningKey:
         private = load_ssh_private_key(content, secret)
     except UnsupportedAlgorithm as error:
         if "bcrypt" in str(error):
-            raise MissingExtraError(text("keys.passphrase"), "ssh") from error
+            raise InputError(text("error.keys.bcrypt", path=place)) from error
         raise InputError(text("error.keys.damaged", path=place)) from error
     except (ValueError, TypeError) as error:
         what = "passphrase" if encrypted else "damaged"
