@@ -7,6 +7,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,17 @@ def test_the_environment_chooses_the_language(folder: Path) -> None:
         assert ended.returncode == 2
         assert word in ended.stderr
         assert ended.stderr.count("\n") == 1
+
+
+def test_every_stage_of_a_run_has_a_text() -> None:
+    from shipworthy.release.project import load_project
+    from shipworthy.release.why import stage_names
+
+    with as_file(files("shipworthy.release") / "demo.yaml") as demo:
+        names = stage_names(load_project(demo))
+    assert len(names) > 10
+    for name in names:
+        assert has_text(f"run.stage.{name.split()[0]}"), name
 
 
 def test_ctrl_c_and_bugs_are_said_in_chinese(

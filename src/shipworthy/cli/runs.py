@@ -111,11 +111,13 @@ def _introduce() -> None:
 def tell(stage: Stage) -> None:
     """Print a line for each finished stage, so that a log shows what was made and what was not."""
     from shipworthy.core.locale import number, text
+    from shipworthy.release.cells import pad
 
     took = text("run.stage.cached")
     if not stage.cached:
         took = text("run.stage.made", seconds=number(stage.seconds, 1))
-    print(f"  {stage.name:<24} {took}", file=sys.stderr)
+    what, _, of = stage.name.partition(" ")
+    print(f"  {pad(text(f'run.stage.{what}', name=of), 32)} {took}", file=sys.stderr)
 
 
 def _warn(line: str) -> None:

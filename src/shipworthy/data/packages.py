@@ -61,14 +61,15 @@ def fetch(package: Package, cache: Path | None = None) -> Path:
     if archive.is_file() and digest_file(archive) == package.sha256:
         return archive
     _make(folder)
+    name = f"{text('step.fetch')} {package.name} {package.version}"
     # Beside the target, so that the rename stays within one file system.
     with TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
-        with progress(f"fetch {package.name} {package.version}", total=1, unit="file") as step:
+        with progress(name, total=1, unit="file") as step:
             _download(package, Path(temporary), folder)
             step(1)
         fetched = Path(temporary) / package.file
         if not fetched.is_file() or digest_file(fetched) != package.sha256:
-            raise _not_fetched(package, folder, "what came is not the file that is pinned")
+            raise _not_fetched(package, folder, text("error.packages.other_file"))
         os.replace(fetched, archive)
     return archive
 
