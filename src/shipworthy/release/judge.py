@@ -80,18 +80,9 @@ def judge(
         label=label, prediction=prediction, score=score, id=id, positive=positive,
         groups=groups, unit=unit,
     )  # fmt: skip
-    names = _names([parent, *sources])
-    loaded = [
-        load_predictions(
-            source,
-            **columns,
-            name=name,
-            candidate=place > 0,
-            text_column=None if place else text,
-        )
-        for place, (source, name) in enumerate(zip([parent, *sources], names, strict=True))
-    ]
-    subjects = _subjects(align(*loaded))
+    everyone = [parent, *sources]
+    names = _names(everyone)
+    subjects = read_subjects(everyone, names, columns, text=text)
     base, others = subjects[0], subjects[1:]
     asked = _asked(written, base.predictions, prediction, score, intersections)
     book = Ledger(ledger) if isinstance(ledger, Path | str) else ledger
@@ -146,8 +137,29 @@ def _named(
     return label, prediction, id
 
 
-def _subjects(aligned: Sequence[Predictions]) -> list[Subject]:
-    """Return parent and candidates as subjects; a file of answers is its own artefact."""
+def read_subjects(
+    sources: Sequence[Source],
+    names: Sequence[str],
+    columns: Mapping[str, Any],
+    *,
+    text: str | None = None,
+) -> list[Subject]:
+    """Read parent and candidates as subjects on the same rows; a file is its own artefact.
+
+    sources, names: the parent's first. columns: the arguments of `load_predictions` by name; text:
+    column of the parent's texts.
+    """
+    loaded = [
+        load_predictions(
+            source,
+            **columns,
+            name=name,
+            candidate=place > 0,
+            text_column=None if place else text,
+        )
+        for place, (source, name) in enumerate(zip(sources, names, strict=True))
+    ]
+    aligned = align(*loaded)
     first = aligned[0]
     parent = Candidate(first.name, "predictions", artefact_digest=first.digest, folder=first.file)
     subjects = [Subject(parent, first)]

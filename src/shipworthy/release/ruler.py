@@ -170,29 +170,30 @@ class Ruler:
                 if kind.kind == "spread":
                     few = self.rows(columns).m <= MOST_COMPARED
                     if columns and (few or (measure, columns) in asked):
-                        found += self._rows_of(subject, measure, columns, "none")
+                        found += self.rows_of(subject, measure, columns, "none")
                     continue
                 if kind.kind != "quality":
                     if not columns:
-                        found += self._rows_of(subject, measure, columns, "none")
-                        found += self._rows_of(subject, measure, columns, "parent")
+                        found += self.rows_of(subject, measure, columns, "none")
+                        found += self.rows_of(subject, measure, columns, "parent")
                     continue
                 macro = measure in MACRO and subject.predictions.positive is None
                 if macro and columns and (measure, columns) not in asked:
                     continue
                 if "parent" not in kind.needs:
-                    found += self._rows_of(subject, measure, columns, "none")
-                found += self._rows_of(subject, measure, columns, "parent")
+                    found += self.rows_of(subject, measure, columns, "none")
+                found += self.rows_of(subject, measure, columns, "parent")
         return found
 
     def point_estimates(self, subject: Subject) -> list[Measurement]:
         """Return what an objective may rank by: accuracy and the numbers of the whole artefact."""
         wanted = ["accuracy", *(m for m, k in MEASURES.items() if k.kind in ("speed", "fact"))]
-        return [row for m in wanted for row in self._rows_of(subject, m, (), "none")]
+        return [row for m in wanted for row in self.rows_of(subject, m, (), "none")]
 
-    def _rows_of(
+    def rows_of(
         self, subject: Subject, measure: str, columns: tuple[str, ...], relative_to: RelativeTo
     ) -> list[Measurement]:
+        """Return the rows of the table for one measure on all slices of some columns."""
         if relative_to == "parent" and subject is self.parent:
             return []
         estimate = self.estimate(subject, measure, columns, relative_to)
