@@ -100,7 +100,8 @@ def test_judging_files_needs_no_model_library(tmp_path: Path) -> None:
     rows = "".join(f"{i},{i % 2},{i % 2},{i % 3}\n" for i in range(40))
     for name in ("before", "after"):
         (tmp_path / f"{name}.csv").write_text(f"id,y,p,g\n{rows}", encoding="utf-8")
-    (tmp_path / "policy.yaml").write_text("- {measure: accuracy, at_least: 0.5}\n", "utf-8")
+    policy = "selftest: {skip: [biased]}\nlimits: [{measure: accuracy, at_least: 0.6}]\n"
+    (tmp_path / "policy.yaml").write_text(policy, "utf-8")
     code = (
         "import shipworthy as sw\n"
         f"folder = {str(tmp_path)!r}\n"

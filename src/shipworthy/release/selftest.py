@@ -124,7 +124,7 @@ def run_selftest(policy: Policy, *, skip: Collection[str] = ()) -> Selftest:
 def example(name: str, columns: Sequence[str]) -> str:
     """Return a limit, as a policy file writes it, that would hold a standard bad model."""
     return {
-        "broken": "{measure: accuracy, at_least: 0.8}",
+        "broken": "{measure: accuracy, relative_to: parent, at_least: -0.02}",
         "biased": f"{{measure: accuracy, slice: {{each: {columns[0]}}}, relative_to: parent, "
         "at_least: -0.03}",
         "slow": "{measure: latency_p95_ms, at_most: 50}",
