@@ -31,7 +31,7 @@ def changes(
     shown = found[:_MOST_NAMED]
     if len(found) > _MOST_NAMED:
         shown.append(text("stage.more", count=len(found) - _MOST_NAMED))
-    return text("stage.changed", name=name, changes="; ".join(shown))
+    return text("stage.changed", name=name, changes=text("clause.separator").join(shown))
 
 
 def _differences(asked: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:

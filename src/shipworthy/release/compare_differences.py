@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from shipworthy.core.locale import number
+from shipworthy.core.locale import number, text
 from shipworthy.core.records import Limit
 from shipworthy.release.display import listed
 from shipworthy.release.judgement import Judgement, Phrase
@@ -81,13 +81,14 @@ def _policy(before: Judgement, after: Judgement) -> Iterator[Phrase]:
     old, new = ([_told(li) for li in j.limits] for j in (before, after))
     gone, come = [li for li in old if li not in new], [li for li in new if li not in old]
     if gone or come:
-        sides = {"gone": "; ".join(gone) or "–", "come": "; ".join(come) or "–"}
+        between = text("clause.separator")
+        sides = {"gone": between.join(gone) or "–", "come": between.join(come) or "–"}
         yield Phrase(_PREFIX + "policy", sides)
 
 
 def _told(limit: Limit) -> str:
     extra = [word for word in (limit.tier, limit.unknown) if word not in ("supporting", "block")]
-    return f"{limit} ({', '.join(extra)})" if extra else str(limit)
+    return text("clause.aside", said=limit, aside=", ".join(extra)) if extra else str(limit)
 
 
 def _versions(before: Judgement, after: Judgement) -> Iterator[Phrase]:

@@ -46,7 +46,9 @@ def _parts(asked: Survey, run: Run) -> Iterator[str]:
     judgement, first = asked.judgement, headline(asked)
     mark = _MARKS[judgement.answer]
     name = f" – {inert(first.name)}" if first.name else ""
-    yield f"## {mark} {inert(judgement.name)}: {inert(first.word)}{name}"
+    yield "## " + text(
+        "clause.about", subject=f"{mark} {inert(judgement.name)}", said=f"{inert(first.word)}{name}"
+    )
     yield "\n".join(inert(s) for s in (*_waivers(asked), *first.sentences)) or NO_NUMBER
     yield _candidates(asked)
     steps = [phrase(s.phrase) for s in judgement.next_steps]

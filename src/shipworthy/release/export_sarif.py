@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shipworthy.core.errors import SettingsError
+from shipworthy.core.locale import text
 from shipworthy.core.records import WAIVED, Limit, Outcome
 from shipworthy.core.yaml import Document, Key, read_yaml
 from shipworthy.release.exports import Case, cases, explanation, surveyed, title
@@ -88,7 +89,13 @@ def _result(asked: Survey, case: Case, rule: str, place: _Place) -> dict[str, An
         "ruleId": rule,
         "ruleIndex": case.index,
         "level": level,
-        "message": {"text": f"{case.candidate.name}: {title(asked, case)}. {explanation(case)}"},
+        "message": {
+            "text": text(
+                "report.drawing.panel",
+                title=text("clause.about", subject=case.candidate.name, said=title(asked, case)),
+                rows=explanation(case),
+            )
+        },
         "locations": [place.of(case.index)],
         "partialFingerprints": {
             "limitOnSlice/v1": sha256(

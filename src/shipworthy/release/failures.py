@@ -43,7 +43,10 @@ class Failures:
         if not self.errors:
             return
         causes = list(self.errors.values())
-        told = "; ".join(f"{stage}: {_said(error)}" for stage, error in self.errors.items())
+        told = text("clause.separator").join(
+            text("clause.about", subject=stage, said=_said(error))
+            for stage, error in self.errors.items()
+        )
         bugs = any(_code(error) == EXIT_BUG for error in causes)
         raise StageError(
             text("error.stages.failed", count=len(causes), stages=told),

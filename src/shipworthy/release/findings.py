@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from shipworthy.core.locale import text
 from shipworthy.release.judgement import Phrase
 from shipworthy.release.wording import phrase
 
@@ -24,7 +25,7 @@ class Finding:
     phrase: Phrase
 
     def __str__(self) -> str:
-        return f"{self.where}: {phrase(self.phrase)}"
+        return text("clause.about", subject=self.where, said=phrase(self.phrase))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -184,8 +184,12 @@ def _panel(
     survey: Survey, column: _Column, axis: charts.Axis, names: tuple[str, ...]
 ) -> GroupPanel:
     title = survey.slice_label(Slice.parse(column.slice)) or text("report.all_rows_title")
-    said = [f"{name}: {label}" for name, label in zip(names, column.labels, strict=True) if label]
-    label = text("report.drawing.panel", title=title, rows="; ".join(said))
+    said = [
+        text("clause.about", subject=name, said=label)
+        for name, label in zip(names, column.labels, strict=True)
+        if label
+    ]
+    label = text("report.drawing.panel", title=title, rows=text("clause.separator").join(said))
     limit_at = None if column.limit is None else axis.at(column.limit)
     return GroupPanel(
         title=title,
@@ -299,4 +303,4 @@ def _frontier_label(survey: Survey, measure: str, places: Sequence[Place]) -> st
         for p in places
     ]
     title = text(f"report.frontier.title.{measure}")
-    return text("report.drawing.panel", title=title, rows="; ".join(said))
+    return text("report.drawing.panel", title=title, rows=text("clause.separator").join(said))

@@ -327,4 +327,5 @@ def _figure(row: LimitRow | None, frame: Frame) -> str:
 def _step(step: NextStep) -> str:
     """Return a next step with its chance and cost in one line."""
     more = besides(step)
-    return f"{phrase(step.phrase)} ({more})" if more else phrase(step.phrase)
+    said = phrase(step.phrase)
+    return text("clause.aside", said=said, aside=more) if more else said

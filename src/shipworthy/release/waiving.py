@@ -212,5 +212,9 @@ def _plain(told: str) -> str:
 
 def _listed(limits: tuple[Limit, ...], chosen: Sequence[Limit]) -> str:
     """Return limits with their numbers in the policy."""
-    told = [f"{k}: {one}" for k, one in enumerate(limits, start=1) if one in chosen]
-    return "; ".join(told)
+    told = [
+        text("clause.about", subject=k, said=one)
+        for k, one in enumerate(limits, start=1)
+        if one in chosen
+    ]
+    return text("clause.separator").join(told)
