@@ -69,15 +69,14 @@ def open_place(run: Path | str, *, team: Path | None = None, ledger: Path | None
 def approved(place: Place) -> Judgement:
     """Return the judgement with its approvals as the ledger has them now.
 
-    A waiver that has ended since no longer counts. `approval` is None where nobody is asked: no
-    team file, and nothing signed.
+    A waiver that has ended since no longer counts. `approval` is None where nobody is asked: in a
+    rehearsal, and without a team file where nothing is signed.
     """
     lines = place.ledger.lines()
     now = ledger_now(lines)
     judgement, ended = without_expired(place.judgement, now=now)
-    # What was said about waivers when the record was written may no longer be so.
-    notes = tuple(n for n in judgement.notes if not n.key.startswith("approval."))
-    judgement = replace(judgement, notes=notes)
+    if judgement.kind == "rehearsal":
+        return judgement
     if place.roster is None and not any(line.kind in ("signoff", "waiver") for line in lines):
         return judgement
     approval = approval_of(

@@ -30,8 +30,9 @@ from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stage_outputs import link_into
 from shipworthy.core.stages import Stage
 from shipworthy.release.answers_table import ANSWERS
-from shipworthy.release.approvals import approved, open_place
+from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
@@ -141,8 +142,12 @@ def run_project(
             sweep(place, before=begun)
         held.complete()
     seconds = time.monotonic() - started
+    place = open_place(folder)
+    found = approved(place)
+    if found.approval is not None:
+        renew(place, found)
     judgement = replace(
-        approved(open_place(folder)),
+        found,
         seconds=seconds,
         cached_stages=sum(s.cached for s in shop.stages),
     )
@@ -353,7 +358,7 @@ def _put_together(
         link_into(one.folder, folder / one.candidate.folder)
     if text:
         write_atomically(folder / "project.yaml", text)
-    link_into(reached.verdict.folder, folder, names=(ANSWERS,))
+    link_into(reached.verdict.folder, folder, names=(ANSWERS, ORIGINS))
     measured = read_record(reached.verdict.folder)
     keep(settle(measured, bench.policy, ledger, roster=roster), folder, ledger, by=by)
 
