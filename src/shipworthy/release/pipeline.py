@@ -142,10 +142,10 @@ def run_project(
             sweep(place, before=begun)
         held.complete()
     seconds = time.monotonic() - started
-    place = open_place(folder)
-    found = approved(place)
+    kept = open_place(folder)
+    found = approved(kept)
     if found.approval is not None:
-        renew(place, found)
+        renew(kept, found)
     judgement = replace(
         found,
         seconds=seconds,
