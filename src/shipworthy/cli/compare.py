@@ -14,6 +14,7 @@ from shipworthy.cli.options import Json, Language
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     app.command("compare")(compare)
+    app.command("rerun")(rerun)
 
 
 def compare(
@@ -49,3 +50,40 @@ def compare(
             "\n".join(compare_page.lines(found, width=shutil.get_terminal_size((100, 24)).columns))
         )
     return 0
+
+
+def rerun(
+    run: Annotated[Path, typer.Argument(metavar="RUN")],
+    measurement: Annotated[list[str] | None, typer.Option(metavar="ID")] = None,
+    everything: Annotated[bool, typer.Option("--all")] = False,
+    timings: Annotated[bool, typer.Option("--timings")] = False,
+    root: Annotated[Path | None, typer.Option(metavar="DIR")] = None,
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Make numbers of a finished run again, without its cache; without an option list their ids."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.core.errors import EXIT_SHIP
+    from shipworthy.release import rerun_page
+    from shipworthy.release.load import load_run
+    from shipworthy.release.rerun import recorded_numbers
+    from shipworthy.release.rerun import rerun as make_again
+
+    choose_language(lang)
+    width = shutil.get_terminal_size((100, 24)).columns
+    found = load_run(run)
+    if not measurement and not everything:
+        numbers = recorded_numbers(found)
+        if json:
+            print_json(
+                {"run": found.judgement.run, "measurements": list(map(rerun_page.named, numbers))}
+            )
+        else:
+            print("\n".join(rerun_page.listing(found, numbers, width=width)))
+        return EXIT_SHIP
+    again = make_again(found, measurement or None, timings=timings, root=root)
+    if json:
+        print_json(rerun_page.to_json(again))
+    else:
+        print("\n".join(rerun_page.lines(again, width=width)))
+    return again.exit_code
