@@ -1,16 +1,16 @@
 """Runs a project again and again in forks of one process that has imported everything.
 
-A line on stdin asks for a run: {"folder": path, "only": stage or null, "result": path}. The answer
-is the process id of the fork, which leads a process group of its own; a second line says how it
-ended, once it has.
+A line on stdin asks for a run: {"arguments": [...], "stderr": path, "file_bytes": n or null}, where
+the last is the size that no file may exceed. The answer is the process id of the fork, which leads
+a process group of its own; a second line gives its exit code, once it has ended.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
-from pathlib import Path
 
 import onnx  # noqa: F401
 import onnxruntime  # noqa: F401
@@ -28,15 +28,18 @@ import shipworthy.release.answers
 import shipworthy.release.conclusion
 import shipworthy.release.report
 import shipworthy.train.loop  # noqa: F401
-from shipworthy.release.pipeline import run_project
-from shipworthy.release.project import load_project
+from shipworthy.cli.main import run as shipworthy
 
 transformers.logging.set_verbosity_error()
 
 
-def run(folder: Path, only: str | None) -> None:
-    file = folder / "shipworthy.yaml"
-    run_project(load_project(file), root=folder, text=file.read_text(), only=only)
+def run(arguments: list[str], stderr: str, file_bytes: int | None) -> int:
+    os.setsid()
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
+    return shipworthy(arguments)
 
 
 def main() -> None:
@@ -45,13 +48,9 @@ def main() -> None:
         asked = json.loads(line)
         child = os.fork()
         if child == 0:
-            os.setsid()
-            code = 1
+            code = 99
             try:
-                run(Path(asked["folder"]), asked["only"])
-                code = 0
-            except BaseException as error:
-                Path(asked["result"]).write_text(f"{type(error).__name__}: {error}")
+                code = run(asked["arguments"], asked["stderr"], asked["file_bytes"])
             finally:
                 os._exit(code)
         print(child, flush=True)

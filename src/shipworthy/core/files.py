@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from shipworthy.core.errors import InputError, ShipworthyError
+from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
 
 _PART = re.compile(r"\..+\.[0-9a-f]{8,12}\.part")
@@ -100,11 +100,8 @@ def room_on_disk(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except ShipworthyError as error:
-        if isinstance(error, InputError) or not is_full_disk(error):
-            raise
-        raise InputError(text("error.disk.full", folder=folder)) from error
     except Exception as error:
+        # Also an error of ours: weights that do not fit are told as damaged ones.
         if not is_full_disk(error):
             raise
         raise InputError(text("error.disk.full", folder=folder)) from error

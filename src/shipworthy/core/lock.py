@@ -122,7 +122,7 @@ def last_run(folder: Path) -> LastRun:
     lines = list(_lines(folder / LOCK))
     if not lines:
         return LastRun()
-    head, noted = lines[0], [line for line in lines if "stage" in line]
+    head, noted = lines[0], [line for line in lines if {"stage", "key"} <= line.keys()]
     return LastRun(
         pid=head.get("pid", 0),
         since=_shown(str(head.get("since", ""))),

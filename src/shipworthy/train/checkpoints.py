@@ -58,7 +58,11 @@ class Checkpoints:
         started = monotonic()
         part = self.folder / _PART
         notes = {"fingerprint": self.fingerprint, "position": json.dumps(position)}
-        save_file(tensors, part, metadata=notes)
+        try:
+            save_file(tensors, part, metadata=notes)
+        except BaseException:
+            part.unlink(missing_ok=True)  # a full disk needs its room
+            raise
         handle = os.open(part, os.O_RDONLY)
         try:
             os.fsync(handle)
