@@ -1,7 +1,9 @@
 """What an outsider finds: every kind of harm done to evidence, and by whom it can be undone."""
 
 import json
+import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import line_hash, parse_line
 from shipworthy.core.statements import sign_payload
 from shipworthy.release.attestation import attest
+from shipworthy.release.hashing import digests_of
 from shipworthy.release.ledger_checks import Head, read_head
 from shipworthy.release.recorded import record_run
 from shipworthy.release.trusted import load_trusted
@@ -431,3 +434,33 @@ def test_keys_and_heads_that_are_none(sound: Project, tmp_path) -> None:
         with pytest.raises(InputError, match="is not NUMBER:HASH"):
             read_head(bad)
     assert read_head(" 8:0123456789ab\n") == Head(8, "0123456789ab")
+
+
+def test_long_reading_shows_its_progress_on_stderr(sound: Project, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("SHIPWORTHY_PROGRESS", raising=False)
+    verify(sound.folder)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("shipworthy.release.hashing._SHOWN_FROM_BYTES", 1)
+    verify(sound.folder)
+    said = capsys.readouterr()
+    assert said.out == "" and "verifying" in said.err
+
+
+def test_a_pipe_among_the_files_is_not_waited_for(made: Project) -> None:
+    model = made.folder / "candidates" / BEST / "config.json"
+    model.unlink()
+    os.mkfifo(model)
+    assert ("config.json", "missing") in check(made)
+
+
+def test_names_of_one_file_are_read_once(tmp_path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+    os.link(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "c").write_bytes(b"")
+    found = digests_of({name: tmp_path / name for name in "abc"}, jobs=2)
+    x, nothing = (sha256(content).hexdigest() for content in (b"x" * 1000, b""))
+    assert found == {"a": x, "b": x, "c": nothing}
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "none"):
+        with pytest.raises(InputError, match=f"{name}: cannot be read"):
+            digests_of({name: tmp_path / name})

@@ -209,7 +209,7 @@ def _files(
     known: Mapping[Path, str],
     jobs: int | None,
 ) -> list[Finding]:
-    there = files_below(base)
+    there = {n: file for n, file in files_below(base).items() if file.is_file()}
     there.pop(ATTESTATION, None)
     read = {name: known[file] for name, file in there.items() if file in known}
     unread = {n: there[n] for n in subjects if n in there and n not in read}
