@@ -23,7 +23,7 @@ from shipworthy.core.locale import has_text, set_language, text
 HAN = re.compile(r"[\u4e00-\u9fff]")
 NAMES = re.compile(
     r"'[^']*'|`[^`]*`|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}|--?[a-z]\S*|\S*[/.=_]\S*"
-    r"|(?:each|worst) group|JSON Lines"
+    r"|(?:each|worst) group|JSON Lines|JUnit XML"
 )
 """Quoted text, code, options, paths, keys, names of slices and formats."""
 ENGLISH = re.compile(r"\b[A-Za-z]{2,} [A-Za-z]{2,}\b")

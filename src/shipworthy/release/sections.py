@@ -170,7 +170,7 @@ def _chip(survey: Survey, row: LimitRow) -> Chip:
     said = figure if math.isnan(d.bound) else f"{figure} ({bound})"
     return Chip(
         tone(row.outcome), icon_of(row.outcome, 12), outcome_word(row.outcome),
-        text("report.list_comma").join(parts), said,
+        text("report.parts_comma").join(parts), said,
     )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def slice_counts(row: LimitRow) -> str:
         rows = sum(d.n for d in row.uncovered)
         few = {"count": len(row.uncovered), "rows": rows_text(rows)}
         parts.append(text("report.limit.uncovered", **few))
-    return text("report.list_comma").join(parts) if len(parts) > 1 else ""
+    return text("report.parts_comma").join(parts) if len(parts) > 1 else ""
 
 
 def room(row: LimitRow) -> tuple[str, str]:
