@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,9 @@ def test_the_room_exports_what_it_says() -> None:
 @pytest.mark.parametrize("settings", [PersonSettings, TeamSettings])
 def test_every_key_says_what_it_means(settings: type) -> None:
     assert all(field.description for field in settings.model_fields.values())
+
+
+def test_every_key_of_the_team_file_is_on_its_page() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/team.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == list(PersonSettings.model_fields)
