@@ -156,7 +156,7 @@ def test_a_process_that_is_timed_and_ended_for_want_of_memory(
     os.kill(workers[0], signal.SIGKILL)
     assert server.ended() == 2
     assert "out of memory" in server.said()[-1]
-    assert litter(folder) == [f".shipworthy/work/{file.name}" for file in kept.iterdir()]
+    assert litter(folder) == [str(Path(".shipworthy", "work", f.name)) for f in kept.iterdir()]
     server.complete(folder)
     assert litter(folder) == []
     assert opened(folder) == 1

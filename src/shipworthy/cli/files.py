@@ -49,10 +49,8 @@ def judge(
         int,
         typer.Option(min=1, max=3, metavar="N"),
     ] = 1,
-    ledger: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE"),
-    ] = None,
+    ledger: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    team: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     text: str | None = None,
     examples: str | None = None,
     report: Report = None,
@@ -74,9 +72,10 @@ def judge(
     if out is not None:
         check_place(out, "--out", folder=True)
 
+    from shipworthy.core.ledger import Ledger
     from shipworthy.release.judge import judge as judge_files
-    from shipworthy.release.record import write_record
     from shipworthy.release.report import write_report
+    from shipworthy.release.settle import keep
 
     found = judge_files(
         parent,
@@ -91,12 +90,13 @@ def judge(
         unit=unit,
         ledger=ledger,
         intersections=intersections,
+        team=team,
         text=text,
         examples=examples,
     )
     if out is not None:
         with writing(out):
-            kept = write_record(found, out)
+            kept = keep(found, out, None if ledger is None else Ledger(ledger))
         page = kept if report is None else page
     if report is not None or out is None:
         with writing(page):

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,16 @@ class Ledger:
         return chain.lines[-1] if chain.lines else None
 
     def copy_to(self, path: Path) -> None:
-        """Copy the file as it is between two entries, never within one."""
+        """Copy the file as it is between two entries, never within one.
+
+        Raises InputError where the place holds a ledger with entries that this one lacks.
+        """
         with self.locked():
-            write_atomically(path, self.path.read_bytes())
+            content = self.path.read_bytes()
+            with suppress(FileNotFoundError):
+                if not content.startswith(path.read_bytes()):
+                    raise InputError(text("error.ledger.other_copy", copy=path, path=self.path))
+            write_atomically(path, content)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

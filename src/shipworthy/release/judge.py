@@ -26,8 +26,9 @@ from shipworthy.release.judgement import Example, Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.selftest_evidence import with_selftest
+from shipworthy.release.settle import settle
 from shipworthy.release.verdicts import Question, reach_verdict
+from shipworthy.team.roster import check_owners, load_roster
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,6 +50,7 @@ def judge(
     unit: str | None = None,
     ledger: Path | str | Ledger | None = None,
     intersections: int = 1,
+    team: Path | str | None = None,
     name: str = "",
     text: str | None = None,
     examples: str | None = None,
@@ -61,6 +63,7 @@ def judge(
     are slices; score: the column of P(positive), or {class: column}. positive: the positive class
     where it is not called 1, true, yes or pos. ledger: a file that counts looks at these rows.
     intersections: up to how many group columns are crossed where the policy says `each group`.
+    team: file of the people who may waive limits, where the ledger has waivers.
     text: column of the parent's texts, of which the report shows some whose answer changed;
     examples: their form, `none`, `deidentified` (unless said) or `raw`. Neither is another look.
     Raises InputError (with file, row, column or key) where something does not fit; nothing is
@@ -74,6 +77,9 @@ def judge(
         raise InputError(locale.text("error.judge.no_candidate"))
     written = policy if isinstance(policy, Policy) else load_policy(policy)
     file = policy if isinstance(policy, Path | str) else None
+    roster = None if team is None else load_roster(team)
+    if team is not None and roster is not None:
+        check_owners(written.limits, roster, team)
     check_fit(written, groups, file=file, remedy=locale.text("error.judge.remedy"))
     label, prediction, id = _named(parent, label, prediction, id)
     columns: dict[str, Any] = dict(
@@ -114,7 +120,7 @@ def judge(
         question, ruler, others, notes=tuple(notes), sources=asked_again,
         answers=lambda: _answers(subjects), examples=_examples(subjects, form),
     )  # fmt: skip
-    found = with_selftest(found, written, book, groups=found.groups, now=found.created)
+    found = settle(found, written, book, roster=roster)
     return replace(found, seconds=time.monotonic() - started)
 
 
