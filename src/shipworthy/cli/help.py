@@ -60,15 +60,19 @@ def usage(error: Any) -> str:
 
 
 def _say(command: Any, place: str) -> None:
-    command.help = text(place)
+    command.help = _told(command.help, place)
     for option in command.params:
-        own = f"{place}.{option.name}"
-        option.help = text(own if has_text(own) else f"help.option.{option.name}")
+        option.help = _told(option.help, f"{place}.{option.name}", f"help.option.{option.name}")
     if language() != "en":
         command.context_class = _WideContext
     for name, verb in getattr(command, "commands", {}).items():
         _say(verb, f"{place}.{name}")
-        verb.short_help = text(f"{place}.{name}.short")
+        verb.short_help = _told(verb.short_help, f"{place}.{name}.short")
+
+
+def _told(written: str | None, *keys: str) -> str | None:
+    """Return the first text that there is; a verb still being written keeps its docstring."""
+    return next((text(key) for key in keys if has_text(key)), written)
 
 
 class _WideFormatter(_Formatter):  # type: ignore[misc]
