@@ -70,7 +70,14 @@ def test_margins_stand_beside_the_n_they_need(tmp_path: Path) -> None:
     assert f"You have 240 test rows; {overall} are needed" in written
     assert f"Each group needs about {group} test rows" in written
     assert "1.0 points 1,957 / 3,919 [381]" in written
-    assert "Test rows by group of region: mainland 228, island 12." in written
+    assert (
+        "Test rows by group of region: mainland 228 (too few for power 0.8), "
+        "island 12 (too few to pass)."
+    ) in written
+    assert f"below {int(zero_event_rows(MARGIN).item())} nothing can pass" in written
+    assert f"({int(paired_rows_needed(0.05, GROUP_MARGIN).item())} if 5 % flip)" in written
+    assert f"below {least} it cannot pass at all" in written
+    assert "85.0 % right answers passes with power 0.8 on 471 test rows; below 20 rows" in written
     assert "Guessed from the name" in written
     assert started.warnings == (
         f"240 test rows; about {overall} are needed to decide a margin of 1.5 points overall",
@@ -78,6 +85,7 @@ def test_margins_stand_beside_the_n_they_need(tmp_path: Path) -> None:
         "2.5 points",
         f"region=island: 12 test rows; below {least} no candidate can pass a margin of 2.5 points "
         "there, even without one flip",
+        "region=island: test rows of 4 author; below 10 of them nothing is decided there",
     )
 
 
@@ -147,7 +155,9 @@ def test_builtin_data_in_chinese(tmp_path: Path) -> None:
         started = write_project("builtin:sentiment", tmp_path / "p.yaml")
     finally:
         set_language(None)
-    assert "推测" in started.path.read_text(encoding="utf-8")
+    written = started.path.read_text(encoding="utf-8")
+    assert "推测" in written
+    assert "不足以达到 0.8 的功效" in written or "无法通过" in written
     data = load_settings(DataSettings, read_yaml(started.path), ("data",))
     assert data.source == "builtin:sentiment"
     assert data.unit == "source_id"

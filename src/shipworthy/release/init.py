@@ -23,7 +23,13 @@ from shipworthy.data.columns import Columns, Reason, guess_columns
 from shipworthy.data.rows import Rows, load_rows
 from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import read_table
-from shipworthy.measure.power import paired_rows_needed, zero_event_rows
+from shipworthy.measure.effective import MIN_ROWS, MIN_UNITS
+from shipworthy.measure.power import (
+    paired_rows_needed,
+    rate_rows_needed,
+    zero_event_rows,
+    zero_event_rows_rate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +44,8 @@ OWNER = "ml-lead"
 _TABLE = (0.005, 0.01, 0.02, 0.03, 0.05)
 # Discordance of a mild and of a middling candidate (pruned 30 %, int8), as seen on short texts.
 _FEW_FLIPS, _MANY_FLIPS = 0.025, 0.05
-_LEAST_ROWS = 20
+# Points above the floor that a candidate is taken to have where rows for it are told.
+_ABOVE = 0.05
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*(:[\w./-]+)?")
 _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
@@ -105,7 +112,10 @@ def write_project(
         *_comment("init.objective"),
         "objective: size",
         *_policy(columns, rows),
+        *_comment("init.examples"),
         "report: {examples: none}",
+        *_comment("init.documentation"),
+        "# documentation: {intended_use: …, risks: …, contact: …}",
     ]
     write_atomically(out, "\n".join(lines) + "\n")
     return Started(out, columns, tuple(_warnings(columns, rows)))
@@ -145,14 +155,24 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
     yield from _comment("init.policy")
     yield from _comment("init.owner")
     yield "policy:"
+    floor = min(floor, 0.99)
     yield from _comment("init.accuracy", indent=2, majority=number(100 * majority, 1))
-    yield _limit("accuracy", f"at_least: {min(floor, 0.99):.2f}, tier: critical")
+    better = min(floor + _ABOVE, (1 + floor) / 2)
+    yield from _comment(
+        "init.accuracy_rows",
+        indent=2,
+        accuracy=number(100 * better, 1),
+        needed=number(int(rate_rows_needed(better, floor).item())),
+        least=number(max(int(zero_event_rows_rate(1 - floor).item()), MIN_ROWS)),
+    )
+    yield _limit("accuracy", f"at_least: {floor:.2f}, tier: critical")
     yield from _comment(
         "init.change",
         indent=2,
         margin=_points(MARGIN),
         rows=number(test.height),
         needed=number(_needed(MARGIN)),
+        least=number(_least(MARGIN)),
     )
     table = ", ".join(
         locale.text(
@@ -173,8 +193,12 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
             margin=_points(GROUP_MARGIN),
             column=column,
             needed=number(_needed(GROUP_MARGIN)),
+            many=number(_needed(GROUP_MARGIN, _MANY_FLIPS)),
+            least=number(_least(GROUP_MARGIN)),
         )
-        groups = ", ".join(f"{name} {number(n)}" for name, n in _counts(test, column))
+        groups = locale.text("report.list_comma").join(
+            _group_rows(name, n) for name, n in _counts(test, column)
+        )
         yield from _comment("init.group_rows", indent=2, column=column, groups=groups)
         each = f"slice: {{each: {_yaml(column)}}}, "
         yield _limit("accuracy", f"{each}relative_to: parent, at_least: {-GROUP_MARGIN}")
@@ -182,6 +206,14 @@ def _policy(columns: Columns, rows: Rows) -> Iterator[str]:
     yield _limit("latency_p95_ms", "at_most: 50")
     yield from _comment("init.size", indent=2)
     yield _limit("size_mb", "at_most: 500")
+
+
+def _group_rows(name: str, rows: int) -> str:
+    """Return a group with its test rows, marked where they are too few for the margin."""
+    mark = ""
+    if rows < _needed(GROUP_MARGIN):
+        mark = locale.text("init.few" if rows < _least(GROUP_MARGIN) else "init.weak")
+    return f"{name} {number(rows)}{mark}"
 
 
 def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
@@ -194,7 +226,7 @@ def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
             margin=_points(MARGIN),
         )
     for name, count in _counts(test, columns.label):
-        if count < _LEAST_ROWS:
+        if count < MIN_ROWS:
             yield locale.text("init.warn.class", name=name, rows=number(count))
     for column in columns.groups:
         for name, count in _counts(test, column):
@@ -209,6 +241,19 @@ def _warnings(columns: Columns, rows: Rows) -> Iterator[str]:
                     needed=number(_needed(GROUP_MARGIN)),
                     margin=_points(GROUP_MARGIN),
                 )
+        if columns.unit is not None:
+            yield from _few_units(test, column, columns.unit)
+
+
+def _few_units(test: pl.DataFrame, column: str, unit: str) -> Iterator[str]:
+    """Name the groups whose rows come from so few units that nothing is decided about them."""
+    import polars as pl
+
+    units = test.select(pl.col(column), pl.col(unit)).unique()
+    for name, count in _counts(units, column):
+        if count < MIN_UNITS:
+            told = {"column": column, "name": name, "unit": unit, "count": count}
+            yield locale.text("init.warn.units", **told, least=MIN_UNITS)
 
 
 def _counts(frame: pl.DataFrame, column: str) -> list[tuple[str, int]]:
