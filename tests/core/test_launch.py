@@ -9,6 +9,7 @@ import pytest
 
 from shipworthy.core.errors import InputError, StageError
 from shipworthy.core.launch import Worker
+from shipworthy.core.locale import set_language
 
 HERE = str(Path(__file__).parent)
 ENVIRONMENT = {"PYTHONPATH": HERE}
@@ -51,6 +52,19 @@ def test_an_error_of_our_tree_is_told_and_the_worker_lives_on(worker):
     with pytest.raises(InputError, match=r"w: rows\.csv: is empty"):
         worker.call("refuse", timeout=PATIENCE)
     assert worker.call("add", a=1, b=1, timeout=PATIENCE) == 2
+
+
+def test_a_worker_speaks_the_language_of_its_starter(monkeypatch):
+    monkeypatch.setenv("SHIPWORTHY_LANG", "en")
+    set_language("zh")
+    try:
+        with (
+            Worker("answering_worker", environment=ENVIRONMENT, name="w") as chinese,
+            pytest.raises(InputError, match=r"w：rows\.csv：is empty"),
+        ):
+            chinese.call("refuse", timeout=PATIENCE)
+    finally:
+        set_language(None)
 
 
 def test_a_crash_quotes_its_last_words(worker):

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 import shipworthy.core.locale as locale
 from shipworthy.core.errors import SettingsError
-from shipworthy.core.locale import LANGUAGES, language, number, set_language, text
+from shipworthy.core.locale import (
+    LANGUAGES,
+    catalogue,
+    language,
+    number,
+    set_language,
+    text,
+)
+from shipworthy.core.locale.libraries import refusal, translated
 
 FOLDER = Path(locale.__file__).parent
 FILES = sorted({file.name for lang in LANGUAGES for file in (FOLDER / lang).glob("*.json")})
@@ -89,6 +97,29 @@ def test_number() -> None:
     assert number(1.25, 1, sign=True) == "+1.2"
     assert number(float("nan")) == number(None) == "—"
     assert number(float("-inf")) == "−∞"
+
+
+def test_sentences_of_libraries_are_said_in_the_language() -> None:
+    said = "Expecting value: line 1 column 3 (char 2)"
+    assert translated(said) == said
+    set_language("zh")
+    assert translated(said) == "第 1 行第 3 列（字符 2）：此处应有值"
+    assert translated("Option '--id' requires an argument") == "选项 '--id' 需要一个值"
+    assert translated("a sentence that nobody knows") == "a sentence that nobody knows"
+    assert translated("MOVER from Tango ends", group="method") == "由 Tango 端点作 MOVER"
+    assert refusal(PermissionError(13, "Permission denied")) == "没有权限"
+    assert refusal(OSError("odd")) == "odd"
+
+
+def test_every_english_sentence_is_found_by_its_own_key() -> None:
+    """No template is shadowed by a wider one."""
+    set_language("zh")
+    for group in ("library", "method"):
+        for key, template in catalogue("en").items():
+            if key.startswith(f"{group}."):
+                names = _placeholders(template)
+                said = translated(template.format(**{n: "7" for n in names}), group=group)
+                assert said == catalogue("zh")[key].format(**{n: "7" for n in names}), key
 
 
 @given(st.floats(-1e12, 1e12), st.integers(0, 4))
