@@ -244,6 +244,16 @@ def test_every_declared_text_appears_somewhere() -> None:
     assert [k for k in keys if f'"{k}"' not in used] == []
 
 
+def test_the_page_names_every_key_and_its_example_loads() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cards.md").read_text("utf-8")
+    section = page.split("## What people declare")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    declared = load_settings(Documentation, parse_yaml(block), ("documentation",))
+    assert declared.licence == "apache-2.0"
+    for model in (Documentation, type(declared.data)):
+        assert [k for k in model.model_fields if not re.search(rf"\b{k}\b", section)] == []
+
+
 def test_a_key_that_nobody_knows_is_refused() -> None:
     with pytest.raises(SettingsError, match="intended_use"):
         load_settings(Documentation, Document({"intendeduse": "x"}, "shipworthy.yaml"))

@@ -149,7 +149,7 @@ def test_the_report_shows_sign_word_and_escaped_text() -> None:
     assert "names of people are not" in section
     assert "nothing masked" in render_report(judged(examples="raw"))
     assert 'id="examples"' not in render_report(judged(text=None))
-    assert "回答改变的样例" in render_report(judged(), language="zh")
+    assert "预测改变的样例" in render_report(judged(), language="zh")
 
 
 def test_a_text_of_ten_megabytes_does_not_swell_the_report() -> None:
