@@ -167,9 +167,22 @@ def test_a_waiver_that_ended_no_longer_ships(run: Path, capsys: pytest.CaptureFi
     assert said.code == 3
     assert f"does not count: it ended on {SOON}" in " ".join(said.out.split())
     found = say(capsys, *SIGN, "--role", "fairness", "--as", "ada")
-    assert (found.code, "rests on a waiver that has ended" in found.err) == (2, True)
+    assert (found.code, "rests on a waiver that no longer counts" in found.err) == (2, True)
     chinese = say(capsys, "report", run, "--team", "team.yaml", "--lang", "zh")
     assert (chinese.code, f"已于{SOON}到期" in "".join(chinese.out.split())) == (3, True)
+
+
+def test_a_waiver_of_somebody_who_lost_the_role_no_longer_ships(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert say(capsys, *WAIVE).code == 0
+    people = Path("team.yaml").read_text("utf-8")
+    Path("team.yaml").write_text(people.replace("[fairness]", "[platform]"), encoding="utf-8")
+    said = say(capsys, "report", run, "--team", "team.yaml", "--json")
+    assert (said.code, said.json["verdict"], said.json["waivers"]) == (3, "hold", [])
+    assert "ada does not have this role" in said.json["approval"]["remarks"][0]["text"]
+    found = say(capsys, *SIGN, "--role", "ml-lead", "--as", "cy")
+    assert (found.code, "rests on a waiver that no longer counts" in found.err) == (2, True)
 
 
 @pytest.mark.parametrize(

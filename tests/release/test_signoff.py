@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,21 @@ def test_the_self_test_is_in_the_evidence_and_on_top_where_it_fails(
     assert len(rows) == 1
     assert failed in rows[0].value
     assert failed in render(shown, color=False, unicode=True)
+
+
+def test_a_waiver_that_the_verdict_does_not_rest_on_yet_is_said(desk: Desk) -> None:
+    judgement = read_record(desk.run)
+    one = next(c for c in judgement.candidates if c.name == "int8")
+    content = {
+        "run": judgement.run, "candidate": one.id, "artefact_digest": one.artefact_digest,
+        "limit": approving.GROUPS, "person": "ada", "role": "fairness",
+        "reason": approving.REASON,
+        "expires": (datetime.now(UTC) + timedelta(days=3)).isoformat(),
+    }  # fmt: skip
+    append_signed(desk.ledger, "waiver", content, desk.made["ada"])
+    shown = approved(open_place(desk.run, team=desk.team))
+    assert shown.waivers == ()
+    assert shown.verdict_of(one.id).answer is Answer.HOLD
+    assert shown.approval is not None
+    assert [p.key for p in shown.approval.remarks] == ["approval.idle.not_yet"]
+    assert "run the project again" in phrase(shown.approval.remarks[0])

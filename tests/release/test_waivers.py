@@ -34,8 +34,9 @@ from shipworthy.release.terminal import render
 from shipworthy.release.waivers import (
     active_waivers,
     apply_waivers,
+    unexpired,
     weigh_waivers,
-    without_expired,
+    with_those_left,
 )
 from shipworthy.release.wording import phrase
 from shipworthy.team.roster import Roster, load_roster
@@ -349,15 +350,20 @@ def test_a_new_waiver_replaces_the_one_that_ended(people: Any) -> None:
         assert ([w.person for w in active], idle) == (["dora"], ())
 
 
-def test_a_waiver_ends_while_the_record_stays(people: Any) -> None:
+def later(judgement: Judgement, days: int) -> Judgement:
+    left, _ = unexpired(judgement, now=NOW + timedelta(days=days))
+    return with_those_left(judgement, left)
+
+
+def test_a_waiver_ends_while_the_record_stays() -> None:
     before = judged()
     after = apply_waivers(before, (waiver(before),))
-    same, said = without_expired(after, now=NOW)
-    assert (same, said) == (after, ())
-    later, said = without_expired(after, now=NOW + timedelta(days=31))
-    assert (later.answer, later.best, later.waivers) == (Answer.HOLD, None, ())
-    assert later.decisions == before.decisions
-    assert [p.key for p in said] == ["approval.idle.expired"]
+    assert later(after, 29) == after
+    ended = later(after, 31)
+    assert (ended.answer, ended.best, ended.waivers) == (Answer.HOLD, None, ())
+    assert ended.decisions == before.decisions
+    left, said = unexpired(after, now=NOW + timedelta(days=31))
+    assert (left, [p.key for p in said]) == ((), ["approval.idle.expired"])
     assert "2026-12-26" in phrase(said[0])
 
 
@@ -365,11 +371,10 @@ def test_what_the_self_test_keeps_back_does_not_ship_when_a_waiver_ends() -> Non
     both = judged(int8=60, bf16=3)
     after = apply_waivers(both, (waiver(both),))
     held = tuple(replace(v, answer=Answer.UNDECIDED, reasons=("selftest",)) for v in after.verdicts)
-    kept = replace(after, verdicts=held, answer=Answer.UNDECIDED, best=None)
-    later, _ = without_expired(kept, now=NOW + timedelta(days=31))
-    assert [v.answer for v in later.verdicts] == [Answer.HOLD, Answer.UNDECIDED]
-    assert later.verdicts[1].reasons == ("selftest",)
-    assert (later.answer, later.best) == (Answer.UNDECIDED, None)
+    ended = later(replace(after, verdicts=held, answer=Answer.UNDECIDED, best=None), 31)
+    assert [v.answer for v in ended.verdicts] == [Answer.HOLD, Answer.UNDECIDED]
+    assert ended.verdicts[1].reasons == ("selftest",)
+    assert (ended.answer, ended.best) == (Answer.UNDECIDED, None)
 
 
 # -- how it is shown -------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import REPORT, VERDICT, read_record
 from shipworthy.release.report import write_report
 from shipworthy.release.signoff import approval_of, who_trained
-from shipworthy.release.waivers import not_yet, weigh_waivers, without_expired
+from shipworthy.release.waivers import not_yet, unexpired, weigh_waivers, with_those_left
 from shipworthy.team.roster import Person, Roster, load_roster
 
 PERSON_VARIABLE = "SHIPWORTHY_PERSON"
@@ -69,14 +69,18 @@ def open_place(run: Path | str, *, team: Path | None = None, ledger: Path | None
 def approved(place: Place) -> Judgement:
     """Return the judgement with its approvals as the ledger has them now.
 
-    A waiver that has ended since no longer counts. `approval` is None where nobody is asked: in a
-    rehearsal, and without a team file where nothing is signed.
+    A waiver that has ended since, or that the team no longer stands by, does not count. `approval`
+    is None where nobody is asked: in a rehearsal, and without a team file where nothing is signed.
     """
-    lines = place.ledger.lines()
-    now = ledger_now(lines)
-    judgement, ended = without_expired(place.judgement, now=now)
+    judgement, lines = place.judgement, place.ledger.lines()
     if judgement.kind == "rehearsal":
         return judgement
+    now = ledger_now(lines)
+    if place.roster is None:
+        active, idle = unexpired(judgement, now=now)
+    else:
+        active, idle = weigh_waivers(lines, judgement, now=now, roster=place.roster)
+    judgement = with_those_left(judgement, active)
     if place.roster is None and not any(line.kind in ("signoff", "waiver") for line in lines):
         return judgement
     approval = approval_of(
@@ -86,15 +90,11 @@ def approved(place: Place) -> Judgement:
         trainers=who_trained(lines, judgement, place.roster),
         roster=place.roster,
     )
-    remarks = [*ended, *approval.remarks]
     if place.roster is None:
         # Who trained is not known then.
         approval = replace(approval, separated=None)
-    else:
-        active, idle = weigh_waivers(lines, judgement, now=now, roster=place.roster)
-        counted = {w.line for w in judgement.waivers}
-        remarks += [said for said in idle if said not in remarks]
-        remarks += [not_yet(w, judgement) for w in active if w.line not in counted]
+    late = [not_yet(w, judgement) for w in active if w not in judgement.waivers]
+    remarks = [*idle, *late, *approval.remarks]
     return replace(judgement, approval=replace(approval, remarks=tuple(remarks)))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.keys import SigningKey
-from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.locale import text
 from shipworthy.release.approvals import (
     Place,
@@ -21,7 +20,6 @@ from shipworthy.release.approvals import (
 from shipworthy.release.attestation import attest
 from shipworthy.release.judgement import Approval, Judgement, SignOff
 from shipworthy.release.signoff import KIND
-from shipworthy.release.waivers import has_expired
 
 CANDIDATES = "candidates"
 """Folder of a run with the bundles that it made."""
@@ -57,7 +55,7 @@ def sign_off(
 
     person, key: see `approvals.signer`. team, ledger: files other than the project's.
     Raises InputError where the person, the key or the role is not of the team, and where the
-    verdict is none to sign: a rehearsal, or one that rests on a waiver that has ended.
+    verdict is none to sign: a rehearsal, or one that rests on a waiver that does not count.
     """
     place = open_place(run, team=team, ledger=ledger)
     check_signable(place)
@@ -97,8 +95,7 @@ def check_signable(place: Place) -> None:
     """Raise InputError where a verdict cannot be approved."""
     if place.judgement.kind == "rehearsal":
         raise InputError(text("error.approval.rehearsal", folder=place.folder))
-    now = ledger_now(place.ledger.lines())
-    if any(has_expired(w, now) for w in place.judgement.waivers):
+    if len(approved(place).waivers) != len(place.judgement.waivers):
         raise InputError(text("error.approval.ended", folder=place.folder))
 
 

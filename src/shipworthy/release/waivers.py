@@ -104,32 +104,30 @@ def apply_waivers(judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
     )
 
 
-def without_expired(judgement: Judgement, *, now: datetime) -> tuple[Judgement, tuple[Phrase, ...]]:
-    """Return a judgement whose waivers may have ended since, and a sentence for each that did."""
-    alive = tuple(w for w in judgement.waivers if not has_expired(w, now))
-    ended = tuple(w for w in judgement.waivers if w not in alive)
-    if not ended:
-        return judgement, ()
+def with_those_left(judgement: Judgement, left: Sequence[Waiver]) -> Judgement:
+    """Return a judgement of which only these waivers still count: it ships no more than before."""
+    before = {(w.candidate, w.limit) for w in judgement.waivers}
+    left = [w for w in left if (w.candidate, w.limit) in before]
+    if len(left) == len(before):
+        return replace(judgement, waivers=tuple(left))
+    return _not_more(apply_waivers(judgement, left), judgement)
+
+
+def unexpired(
+    judgement: Judgement, *, now: datetime
+) -> tuple[tuple[Waiver, ...], tuple[Phrase, ...]]:
+    """Return the waivers of a judgement that have not ended, and a sentence for each that has."""
+    left = tuple(w for w in judgement.waivers if not has_expired(w, now))
     names = {c.id: c.name for c in judgement.candidates}
     said = tuple(
         Phrase(
             "approval.idle.expired",
             {"limit": w.limit, "name": names.get(w.candidate, w.candidate), "date": day(w.expires)},
         )
-        for w in ended
+        for w in judgement.waivers
+        if w not in left
     )
-    return _not_more(apply_waivers(judgement, alive), judgement), said
-
-
-def outcome_of_limit(judgement: Judgement, candidate: str, limit: str) -> Outcome | None:
-    """Return the worst outcome of a limit for a candidate; None where it has no decision."""
-    found = [
-        d.decision
-        for d in judgement.decisions
-        if d.candidate == candidate and str(judgement.limits[d.limit]) == limit
-    ]
-    worst = (Outcome.FAIL, Outcome.CANNOT_TELL, Outcome.PASS)
-    return next((outcome for outcome in worst if outcome in found), None)
+    return left, said
 
 
 def _not_more(after: Judgement, before: Judgement) -> Judgement:
@@ -153,6 +151,17 @@ def not_yet(waiver: Waiver, judgement: Judgement) -> Phrase:
     """Return the sentence of a waiver that counts but that a verdict does not rest on yet."""
     names = {c.id: c.name for c in judgement.candidates}
     return Phrase("approval.idle.not_yet", {"limit": waiver.limit, "name": names[waiver.candidate]})
+
+
+def outcome_of_limit(judgement: Judgement, candidate: str, limit: str) -> Outcome | None:
+    """Return the worst outcome of a limit for a candidate; None where it has no decision."""
+    found = [
+        d.decision
+        for d in judgement.decisions
+        if d.candidate == candidate and str(judgement.limits[d.limit]) == limit
+    ]
+    worst = (Outcome.FAIL, Outcome.CANNOT_TELL, Outcome.PASS)
+    return next((outcome for outcome in worst if outcome in found), None)
 
 
 def has_expired(waiver: Waiver, now: datetime) -> bool:
