@@ -15,7 +15,6 @@ from shipworthy.release.load import Run
 from shipworthy.release.rerun import Again, Recorded, Rerun
 from shipworthy.release.standing import Survey, survey
 
-
 MOST_LISTED = 30
 """Numbers made again beyond which those that came out equal are only counted."""
 
