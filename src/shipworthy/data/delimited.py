@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +110,9 @@ def _header(file: Path, separator: str) -> list[str]:
     except UnicodeDecodeError:
         raise not_utf8(file) from None
     except csv.Error as error:
-        raise DataError(text("error.delimited.header", error=error), file=file) from None
+        raise DataError(
+            text("error.delimited.header", error=translated(str(error))), file=file
+        ) from None
     if not names:
         raise DataError(text("error.table.empty"), file=file, fix=text("error.delimited.empty.fix"))
     stripped = [name.strip() for name in names]
@@ -164,7 +167,7 @@ def _why(file: Path, separator: str, error: Exception) -> DataError:
                 row=wrong[0].number - 1,
                 fix=text("error.delimited.fields.fix"),
             )
-    return DataError(str(error).splitlines()[0], file=file)
+    return DataError(translated(str(error).splitlines()[0]), file=file)
 
 
 def not_utf8(file: Path) -> DataError:

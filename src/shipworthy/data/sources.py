@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import DataError, did_you_mean, nearest
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def read_table(source: str | Path, *, root: Path | None = None) -> pl.DataFrame:
     try:
         frame = pl.concat((f.select(columns) for f in frames), how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
-        problem = text("error.sources.no_fit", reason=str(error).splitlines()[0])
+        problem = text("error.sources.no_fit", reason=translated(str(error).splitlines()[0]))
         raise DataError(problem, file=source) from None
     if files[0].suffix.lower() in (".csv", ".tsv"):
         from shipworthy.data.delimited import infer_types
@@ -123,7 +124,7 @@ def _read(file: Path, *, class_names: bool) -> pl.DataFrame:
     except (PolarsError, ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            text("error.sources.unreadable", kind=kind, reason=reason), file=file
+            text("error.sources.unreadable", kind=kind, reason=translated(reason)), file=file
         ) from None
 
 

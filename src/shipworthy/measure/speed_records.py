@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import DataError
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,7 +77,7 @@ class SpeedRecords:
             frame = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(
-                text("error.speed_records.unreadable", error=error), file=path
+                text("error.speed_records.unreadable", error=translated(str(error))), file=path
             ) from error
         expected = _schema()
         for name, kind in expected.items():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 
 if TYPE_CHECKING:
     import polars as pl
@@ -121,5 +122,5 @@ def parsed(content: bytes | str, file: str) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:
-        problem = text("error.logs.broken", reason=str(error).splitlines()[0])
+        problem = text("error.logs.broken", reason=translated(str(error).splitlines()[0]))
         raise DataError(problem, file=file) from None

@@ -15,6 +15,7 @@ import numpy as np
 
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 from shipworthy.data.batches import pad
 from shipworthy.model.checkpoint import GRAPH
 from shipworthy.model.text_classifier import Batching, TextClassifier, log_softmax
@@ -101,5 +102,6 @@ class OnnxClassifier(TextClassifier):
         except Exception as error:  # its errors share no base below Exception
             reason = str(error).strip().splitlines()[0]
             raise ModelError(
-                text("error.onnx_runtime.load", file=GRAPH, reason=reason), folder=self.folder
+                text("error.onnx_runtime.load", file=GRAPH, reason=translated(reason)),
+                folder=self.folder,
             ) from error

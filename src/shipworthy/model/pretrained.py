@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale.libraries import translated
 from shipworthy.model.checkpoint import (
     CONFIG,
     INFO,
@@ -166,7 +167,8 @@ def load_tokenizer(folder: Path | str) -> Any:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
         raise ModelError(
-            locale.text("error.pretrained.tokenizer", file=TOKENIZER, error=error), folder=folder
+            locale.text("error.pretrained.tokenizer", file=TOKENIZER, error=translated(str(error))),
+            folder=folder,
         ) from error
 
 
@@ -218,12 +220,13 @@ def _transformers(folder: Path | str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise ModelError(
-            locale.text("error.pretrained.damaged", error=error), folder=folder
+            locale.text("error.pretrained.damaged", error=translated(str(error))), folder=folder
         ) from error
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise ModelError(
-            locale.text("error.pretrained.unusable", reason=first.strip()), folder=folder
+            locale.text("error.pretrained.unusable", reason=translated(first.strip())),
+            folder=folder,
         ) from error
     finally:
         logging.set_verbosity(level)

@@ -23,6 +23,7 @@ import numpy as np
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 from shipworthy.core.openings import row_hashes
 from shipworthy.model.predictions import Predictions
 
@@ -172,7 +173,7 @@ def read_answers_table(folder: Path) -> AnswersTable | None:
             json.loads(told["positive"]),
         )
     except (PolarsError, KeyError, ValueError, OSError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = translated(str(error).splitlines()[0]) if str(error) else type(error).__name__
         raise InputError(text("error.compare.damaged", path=path, why=why)) from error
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import InputError
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import text
+from shipworthy.core.locale.libraries import translated
 from shipworthy.core.records import (
     Answer,
     Candidate,
@@ -101,7 +102,7 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     except FileNotFoundError as error:
         raise InputError(text("error.record.absent", folder=path.parent, file=path.name)) from error
     except (ValueError, OSError, PolarsError) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
+        raise _damaged(path, translated(str(error).splitlines()[0])) from error
 
 
 def _frame(path: Path) -> pl.DataFrame:
