@@ -54,13 +54,17 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["approval"]["separated"] is False
     assert told["waivers"][0]["limit"] == GROUPS
     assert told["attestation"] is None
+    # It ships by its limits, and waits for the people.
+    waits = say(capsys, "report", run, "--team", "team.yaml", "--approved", "--json")
+    assert (waits.code, waits.json["verdict"], waits.json["exit_code"]) == (4, "ship", 4)
+    assert say(capsys, "report", run, "--approved").code == 2
 
     said = say(capsys, *SIGN, "--role", "ml-lead", "--as", "cy")
     assert (said.code, "nothing was written" in said.out) == (0, True)
     said = say(capsys, *SIGN, "--role", "fairness", "--as", "ada", "--lang", "zh")
     assert (said.code, "ada 以 fairness 身份签署了" in said.out) == (0, True)
 
-    shown = say(capsys, "report", run, "--team", "team.yaml", "--lang", "en")
+    shown = say(capsys, "report", run, "--team", "team.yaml", "--approved", "--lang", "en")
     assert shown.code == 0
     top = " ".join(shown.out.split("  ──")[0].split())
     for word in ("Waived", REASON, "Signed", "ben as ml-lead", "ada as fairness"):

@@ -24,23 +24,30 @@ def report(
         typer.Option(metavar="FILE"),
     ] = None,
     team: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
+    need_approval: Annotated[bool, typer.Option("--approved")] = False,
     json: Json = False,
     lang: Language = None,
 ) -> int:
     """Show a finished run again and write its page; the exit code is that of its verdict."""
     from shipworthy.cli.output import check_place, choose_language, show, writing
-    from shipworthy.release.approvals import approved, open_place
+    from shipworthy.release.approvals import approved, fully_approved, open_place
     from shipworthy.release.record import REPORT
     from shipworthy.release.report import write_report
 
     choose_language(lang)
     found = open_place(run, team=team)
     judgement = approved(found)
+    waiting = False
+    if need_approval:
+        # Without a team file nobody can tell who may sign: an error, not an answer.
+        waiting = bool(found.team.people) and not fully_approved(judgement)
     page = found.folder / REPORT if out is None else out
     check_place(page, "--out")
     with writing(page):
         write_report(judgement, page)
-    return show(judgement, as_json=json, report=page, folder=found.folder)
+    return show(
+        judgement, as_json=json, report=page, folder=found.folder, approval_lacks=waiting
+    )
 
 
 def selftest(

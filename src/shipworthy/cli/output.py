@@ -56,15 +56,23 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def show(
-    judgement: Judgement, *, as_json: bool, report: Path | None = None, folder: Path | None = None
+    judgement: Judgement,
+    *,
+    as_json: bool,
+    report: Path | None = None,
+    folder: Path | None = None,
+    approval_lacks: bool = False,
 ) -> int:
-    """Print a judgement and return its exit code; a rehearsal always ends with 4."""
-    from shipworthy.core.errors import EXIT_UNDECIDED
+    """Print a judgement and return its exit code.
+
+    A rehearsal always ends with 4, and so does a ship that waits for an approval.
+    """
+    from shipworthy.core.errors import EXIT_SHIP, EXIT_UNDECIDED
     from shipworthy.release.documents import to_json
     from shipworthy.release.terminal import EXIT_CODES, render
 
     code = EXIT_CODES[judgement.answer]
-    if judgement.kind == "rehearsal":
+    if judgement.kind == "rehearsal" or (approval_lacks and code == EXIT_SHIP):
         code = EXIT_UNDECIDED
     if as_json:
         print_json(to_json(judgement, report=report, folder=folder, exit_code=code))

@@ -98,6 +98,17 @@ def approved(place: Place) -> Judgement:
     return replace(judgement, approval=replace(approval, remarks=tuple(remarks)))
 
 
+def fully_approved(judgement: Judgement) -> bool:
+    """Say whether every role that owns a limit has signed, and not only those who trained."""
+    approval = judgement.approval
+    return (
+        approval is not None
+        and bool(approval.signed)
+        and not approval.missing
+        and approval.separated is not False
+    )
+
+
 def renew(place: Place, judgement: Judgement) -> Path:
     """Copy the ledger into the run folder and write its page again; return the page's path."""
     copy = place.folder / LEDGER
