@@ -1,0 +1,146 @@
+"""A small trained encoder on texts that are hard near the threshold, to damage and to compress.
+
+A text's class is the sign of the sum of its words' scores, so that small changes of the weights
+turn the rows near zero. Rows of the group `south` lie nearer to it than those of `north`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from tests.model.conftest import tiny_encoder
+
+from shipworthy.compress import Recipe
+from shipworthy.core.records import Slice
+from shipworthy.core.stages import Stage
+from shipworthy.measure.decide import Evidence
+from shipworthy.model.predictions import Predictions
+from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.project import load_project
+from shipworthy.release.ruler import Ruler, Subject
+
+SCORES = {
+    "good": 2.0, "very": 1.0, "this": 0.7, "film": 0.4, "a": -0.4, "is": -0.7, "so": -1.0,
+    "bad": -2.0,
+}  # fmt: skip
+
+PROJECT = """\
+name: toy
+model: encoder
+data:
+  source: rows.csv
+  groups: [shop]
+  near_duplicates: off
+  shares: {test: 0.4, validation: 0.2, calibration: 0.05}
+train: {epochs: 3, learning_rate: 3e-3, max_length: 16, precision: fp32}
+compress: {recipes: RECIPES}
+speed: {form: short, requests: 72, batches: 1, threads: 1, processes: 5}
+prices: {label_row: 0.05, machine_hour: 0.6, currency: EUR}
+policy:
+  - {measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: -0.02, owner: fairness}
+"""
+
+
+def write_project(
+    place: Path, recipes: str = "[int8]", *, rows: int = 4000, policy: str = ""
+) -> Path:
+    """Write encoder, rows and project file into a folder."""
+    tiny_encoder(place / "encoder")
+    generator = np.random.default_rng(11)
+    words, weights = list(SCORES), np.array(list(SCORES.values()))
+    shop = generator.choice(["north", "south"], rows, p=[0.6, 0.4])
+    picked = generator.integers(0, len(words), (rows, 9))
+    total = weights[picked].sum(axis=1)
+    # Half of the far rows of the south are replaced by nearer ones.
+    far = (shop == "south") & (np.abs(total) > 2.5)
+    again = generator.integers(0, len(words), (rows, 9))
+    picked = np.where(far[:, None], again, picked)
+    total = weights[picked].sum(axis=1)
+    noisy = total + 0.3 * generator.standard_normal(rows)
+    pl.DataFrame(
+        {
+            "text": [" ".join(words[k] for k in row) for row in picked],
+            "label": np.where(noisy > 0, "yes", "no"),
+            "shop": shop,
+        }
+    ).write_csv(place / "rows.csv")
+    text = PROJECT.replace("RECIPES", recipes) + policy
+    (place / "shipworthy.yaml").write_text(text)
+    return place / "shipworthy.yaml"
+
+
+class Planted:
+    """A trained parent, damaged where int8 will feel it, and what is made of it."""
+
+    def __init__(self, place: Path, *, damaged: dict[int, float]) -> None:
+        project = load_project(write_project(place))
+        self.shop = Workshop(project, place / ".shipworthy", lambda stage: None)
+        self.data = self.shop.rows()
+        trained = made(self.shop.train(self.data), PARENT, "train")
+        folder = place / "planted" / "-".join(f"{k}x{v:g}" for k, v in damaged.items())
+        plant(trained.folder, folder, damaged)
+        self.parent = self._made(folder, trained.stage, PARENT, "train")
+
+    def _made(self, folder: Path, stage: Stage, name: str, lever: str) -> Made:
+        from shipworthy.model.checkpoint import artefact_digest
+
+        found = made(stage, name, lever) if folder == stage.folder / "model" else None
+        if found is None:
+            base = made(stage, name, lever)
+            digest = artefact_digest(folder)
+            found = Made(replace(base.candidate, artefact_digest=digest), folder, stage)
+        return found
+
+    def make(self, recipe: Recipe) -> Made:
+        digest = self.parent.candidate.artefact_digest
+        stage = self.shop.compress(self.parent.folder, digest, recipe)
+        return made(
+            stage, recipe.name, recipe.lever, parents=(self.parent.candidate.id,),
+            settings=dict(recipe.settings),
+        )  # fmt: skip
+
+    def answers(self, one: Made, split: str) -> Predictions:
+        answered = self.shop.answers(self.data, one, split)
+        return self.shop.predictions(self.data, one, split, answered)
+
+    def evidence(self, one: Made, split: str) -> list[Evidence]:
+        ruler = Ruler(
+            Subject(self.parent.candidate, self.answers(self.parent, split)),
+            groups=("shop",), unit=None, split=split,
+        )  # fmt: skip
+        subject = Subject(one.candidate, self.answers(one, split))
+        return ruler.evidence(subject, self.shop.project.policy.policy().limits)
+
+
+def plant(source: Path, out: Path, damaged: dict[int, float]) -> None:
+    """Give blocks one input that is always zero and has huge weights.
+
+    In float they change nothing; in int8 they take the scale of every output, so that the other
+    weights of the matrix are left with few steps. damaged: block -> size against the largest.
+    """
+    import torch
+
+    from shipworthy.model.checkpoint import read_info
+    from shipworthy.model.pretrained import load_module, save_variant
+
+    module: Any = load_module(source)
+    with torch.no_grad():
+        for block, size in damaged.items():
+            layer = module.base_model.encoder.layer[block]
+            norm, matrix = layer.attention.output.LayerNorm, layer.intermediate.dense.weight
+            norm.weight[0] = norm.bias[0] = 0.0
+            matrix[:, 0] = size * matrix.abs().max()
+    save_variant(out, module, read_info(source), parent=source)
+
+
+def place_of(evidence: Iterable[Evidence], slice_: Slice) -> tuple[Evidence, int]:
+    for item in evidence:
+        for k, one in enumerate(item.slices):
+            if one == slice_:
+                return item, k
+    raise KeyError(slice_)
