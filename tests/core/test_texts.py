@@ -113,7 +113,7 @@ def test_chinese_has_the_signs_of_chinese() -> None:
     """Full-width signs after Han characters, none of ASCII; no space around full-width signs."""
     wrong = re.compile(
         r"[\u4e00-\u9fff）」”][,;:!?](?!\d)|[，。；：、？！（] | [，。；：、？！）]"
-        r"|[\u4e00-\u9fff]\.(?:$|\s)|[\u4e00-\u9fff] ?\("
+        r"|[\u4e00-\u9fff]\.(?:$|\s)|[\u4e00-\u9fff] ?\((?!\d)"
     )
     assert [
         (key, found[0])
