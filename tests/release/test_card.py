@@ -30,7 +30,7 @@ from shipworthy.release.card import NAMES, read_facts, render_card, write_cards
 from shipworthy.release.card_metadata import metadata
 from shipworthy.release.card_origins import count_data, model_origin
 from shipworthy.release.documentation import Documentation
-from shipworthy.release.judgement import SelftestEvidence, Waiver
+from shipworthy.release.judgement import Approval, SelftestEvidence, SignOff, Waiver
 from shipworthy.release.markdown import escaped
 from shipworthy.release.record import read_record, write_record
 
@@ -407,6 +407,28 @@ def test_a_selftest_that_ended_stops_it(judged: Path, tmp_path: Path) -> None:
     folder = edited(judged, tmp_path, selftest=proof)
     assert "passed: every planted bad model" in render_card(_facts_unchecked(folder), "model")
     stopped(folder, StaleError, "self-test", now=NOW + timedelta(days=8))
+
+
+def test_what_a_selftest_was_not_asked_for_is_said(judged: Path, tmp_path: Path) -> None:
+    proof = SelftestEvidence(True, "0" * 64, "0" * 64, NOW.isoformat(), skipped=("slow",))
+    folder = edited(judged, tmp_path, selftest=proof)
+    assert "not asked for: slow." in render_card(_facts_unchecked(folder), "annex-iv")
+    failed = replace(proof, passed=False, not_held=("biased",))
+    folder = edited(judged, tmp_path / "failed", selftest=failed)
+    assert "failed; not held were: biased." in render_card(_facts_unchecked(folder), "annex-iv")
+
+
+def test_who_signed_and_who_did_not_is_said(judged: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(judged, tmp_path / "run")
+    Ledger(folder / "ledger.jsonl").append("recovered", {"bytes": 1, "sha256": "0" * 64})
+    signed = SignOff("ann", "ml", "SHA256:abc", NOW.isoformat(), "0" * 64)
+    approval = Approval((signed,), ("fairness",), separated=False)
+    facts = _facts_unchecked(folder)
+    facts.judgement = replace(facts.judgement, approval=approval)
+    card = render_card(facts, "model")
+    assert f"- ann signed as ml on {NOW.date()} with the key SHA256:abc. [run" in card
+    assert "- none, because nobody signed as fairness yet" in card
+    assert "- none, because whoever trained is the only one who signed" in card
 
 
 def test_a_run_without_candidates_has_no_card(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from answers import candidate, parent
@@ -163,6 +164,31 @@ def test_a_text_of_ten_megabytes_does_not_swell_the_report() -> None:
     assert len(found.examples) == 3
     assert sorted(len(e.text) for e in found.examples) == [5, 5, LONGEST]
     assert len(render_report(found)) < 200_000
+
+
+@pytest.mark.slow
+def test_a_million_rows_and_25_groups_give_a_report_below_a_megabyte_and_a_half() -> None:
+    n = 1_000_000
+    draw = np.random.default_rng(1)
+    label = draw.integers(0, 2, n)
+    answer = np.where(draw.random(n) < 0.88, label, 1 - label)
+    base = pl.DataFrame(
+        {
+            "i": np.arange(n),
+            "y": label,
+            "p": answer,
+            "domain": [f"group {k}" for k in draw.integers(0, 25, n)],
+            "text": pl.select(pl.repeat("a text of some length " * 30, n)).to_series(),
+        }
+    )
+    others = [
+        base.select("i", "y", p=pl.Series(np.where(draw.random(n) < share, 1 - answer, answer)))
+        for share in (0.01, 0.03, 0.05)
+    ]
+    limits = [*POLICY, {**POLICY[0], "slice": {"each": "domain"}}]
+    found = sw.judge(base, others, limits, **COLUMNS, text="text")  # type: ignore[arg-type]
+    assert len(found.examples) == 3 * (TURNED_WRONG + TURNED_RIGHT)
+    assert len(render_report(found).encode()) < 1_500_000
 
 
 # Patterns

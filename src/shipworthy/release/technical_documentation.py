@@ -225,8 +225,11 @@ def selftest(w: Writer) -> Statement:
     found = w.facts.judgement.selftest
     if found is None:
         return w.absent("card.why.no_selftest")
-    key = "card.say.selftest_passed" if found.passed else "card.say.selftest_failed"
-    return w.said(VERDICT, key, date=found.created[:10], names=listed(list(found.not_held)))
+    names, key = found.not_held, "card.say.selftest_failed"
+    if found.passed:
+        names, key = found.skipped, "card.say.selftest_passed"
+        key = "card.say.selftest_skipped" if found.skipped else key
+    return w.said(VERDICT, key, date=found.created[:10], names=listed(list(names)))
 
 
 def missing(w: Writer) -> tuple[Statement, ...]:
