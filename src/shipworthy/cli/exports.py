@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from shipworthy.cli.options import Json, Language
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
     app.command("export")(export)
+    app.command("schema")(schema)
 
 
 def export(
@@ -46,4 +48,22 @@ def export(
         sys.stdout.write(content)
     else:
         print(text("exports.written", path=out))
+    return 0
+
+
+def schema(
+    subject: Annotated[str, typer.Argument(metavar="FILE")] = "project",
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Say what a settings file may hold: every key with its meaning, type, range and default."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.release.schema import json_schema
+    from shipworthy.release.schema_page import lines
+
+    choose_language(lang)
+    if json:
+        print_json(json_schema(subject))
+    else:
+        print("\n".join(lines(subject, width=shutil.get_terminal_size((100, 24)).columns)))
     return 0
