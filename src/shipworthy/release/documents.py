@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shipworthy.core.records import Candidate, Decision, Slice
+from shipworthy.core.records import Candidate, Decision, Slice, measurement_id
 from shipworthy.release.judgement import (
     Approval,
     Judgement,
@@ -145,6 +145,7 @@ def _candidate(asked: Survey, candidate: Candidate) -> dict[str, Any]:
 
 def _decision(asked: Survey, d: Decision) -> dict[str, Any]:
     return {
+        "measurement": measurement_id(d.run, d.candidate, d.measure, d.slice, d.relative_to),
         "measure": d.measure,
         "slice": dict(Slice.parse(d.slice).conditions),
         "candidate": d.candidate,
