@@ -6,7 +6,6 @@ turn the rows near zero. Rows of the group `south` lie nearer to it than those o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,17 @@ import polars as pl
 from tests.model.conftest import tiny_encoder
 
 from shipworthy.compress import Recipe
-from shipworthy.core.records import Slice
-from shipworthy.core.stages import Stage
+from shipworthy.core.openings import OpeningState
+from shipworthy.core.stage_outputs import link_into
 from shipworthy.measure.decide import Evidence
+from shipworthy.model.checkpoint import artefact_digest
 from shipworthy.model.predictions import Predictions
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.next_plan import Background
 from shipworthy.release.project import load_project
+from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.verdicts import Question, reach_verdict
 
 SCORES = {
     "good": 2.0, "very": 1.0, "this": 0.7, "film": 0.4, "a": -0.4, "is": -0.7, "so": -1.0,
@@ -84,17 +87,10 @@ class Planted:
         trained = made(self.shop.train(self.data), PARENT, "train")
         folder = place / "planted" / "-".join(f"{k}x{v:g}" for k, v in damaged.items())
         plant(trained.folder, folder, damaged)
-        self.parent = self._made(folder, trained.stage, PARENT, "train")
-
-    def _made(self, folder: Path, stage: Stage, name: str, lever: str) -> Made:
-        from shipworthy.model.checkpoint import artefact_digest
-
-        found = made(stage, name, lever) if folder == stage.folder / "model" else None
-        if found is None:
-            base = made(stage, name, lever)
-            digest = artefact_digest(folder)
-            found = Made(replace(base.candidate, artefact_digest=digest), folder, stage)
-        return found
+        digest = artefact_digest(folder)
+        self.parent = Made(
+            replace(trained.candidate, artefact_digest=digest), folder, trained.stage
+        )
 
     def make(self, recipe: Recipe) -> Made:
         digest = self.parent.candidate.artefact_digest
@@ -138,9 +134,48 @@ def plant(source: Path, out: Path, damaged: dict[int, float]) -> None:
     save_variant(out, module, read_info(source), parent=source)
 
 
-def place_of(evidence: Iterable[Evidence], slice_: Slice) -> tuple[Evidence, int]:
-    for item in evidence:
-        for k, one in enumerate(item.slices):
-            if one == slice_:
-                return item, k
-    raise KeyError(slice_)
+def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) -> Path:
+    """Train, make one candidate, decide, and write a run folder as a project's run leaves it.
+
+    Speed is left out: no limit asks for it, and its processes take most of the time.
+    """
+    text = write_project(place, rows=rows).read_text().replace("epochs: 3", f"epochs: {epochs}")
+    (place / "shipworthy.yaml").write_text(text)
+    project = load_project(place / "shipworthy.yaml")
+    shop = Workshop(project, place / ".shipworthy", lambda stage: None)
+    data = shop.rows()
+    parent = made(shop.train(data), PARENT, "train")
+    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
+    one = made(
+        stage, recipe.name, recipe.lever, parents=(parent.candidate.id,),
+        settings=dict(recipe.settings),
+    )  # fmt: skip
+    policy = project.policy.policy()
+    rulers, subjects = {}, {}
+    for split in ("validation", "test"):
+        read = [
+            Subject(m.candidate, shop.predictions(data, m, split, shop.answers(data, m, split)))
+            for m in (parent, one)
+        ]
+        rulers[split] = Ruler(read[0], groups=("shop",), unit=None, split=split)
+        subjects[split] = read[1]
+    question = Question(
+        run="planted", name="toy", kind="run", policy=policy, nominated=(one.candidate.id,),
+        objective="quality", opening=OpeningState(family=1),
+    )  # fmt: skip
+    ground = Background(
+        prices=project.prices,
+        recipes={one.candidate.id: recipe},
+        validation={
+            one.candidate.id: rulers["validation"].evidence(subjects["validation"], policy.limits)
+        },
+        minutes={one.candidate.id: 0.1},
+        parts=3,
+    )
+    found = reach_verdict(question, rulers["test"], [subjects["test"]], background=ground)
+    folder = place / "runs" / "planted"
+    write_record(found, folder)
+    for m in (parent, one):
+        link_into(m.folder, folder / m.candidate.folder)
+    (folder / "project.yaml").write_text(text)
+    return folder

@@ -1,4 +1,4 @@
-"""How rows move when parts are kept, and what the gate will say of the candidate that keeps them."""
+"""How rows move when parts are kept, and what the gate says of a candidate that keeps them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_chances_of_kept_parts_come_true_as_often_as_said(states: int) -> None:
     """Planted: how rows move. Validation shows some of them; the test rows then move alike."""
     generator = np.random.default_rng(12 + states)
     stated, happened = [], []
-    while len(stated) < 250:
+    while len(stated) < 120:
         n, seen = int(generator.choice([400, 900])), int(generator.choice([200, 450]))
         truth = np.stack([generator.dirichlet(row) for row in _EVEN[states]])
         start = generator.dirichlet(_START[states])

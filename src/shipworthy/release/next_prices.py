@@ -21,6 +21,7 @@ UNPRICED_HOUR = 0.4
 _UNKNOWN_CHANCE = 0.5
 _LEAST_CHANCE = 0.01
 _LEAST_COST = 0.01
+_VAGUE = ("next.change", "next.faster", "next.milder")
 
 
 class PriceSettings(BaseModel):
@@ -58,9 +59,10 @@ def ranked(steps: Iterable[NextStep], prices: PriceSettings) -> tuple[NextStep, 
     return tuple(sorted((priced(s, prices) for s in steps), key=lambda s: _place(s, prices)))
 
 
-def _place(step: NextStep, prices: PriceSettings) -> float:
+def _place(step: NextStep, prices: PriceSettings) -> tuple[bool, float]:
     row = UNPRICED_ROW if prices.label_row is None else prices.label_row
     hour = UNPRICED_HOUR if prices.machine_hour is None else prices.machine_hour
     cost = _LEAST_COST + step.cost_rows * row + step.cost_minutes / 60 * hour
     chance = _UNKNOWN_CHANCE if math.isnan(step.probability) else step.probability
-    return cost / max(chance, _LEAST_CHANCE)
+    # "Make another candidate" names none: what can be done as it stands comes before it.
+    return step.phrase.key.startswith(_VAGUE), cost / max(chance, _LEAST_CHANCE)

@@ -128,6 +128,11 @@ class Bench:
     decided: str = "test"
     spent: float = 0.0
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time is up; what is cached takes none, so that every look gets further."""
+        return 0 < self.spent and self.budget_seconds <= self.spent
+
     def variant(self, parts: Sequence[FloatPart]) -> tuple[Recipe, Made, Stage]:
         """Make a candidate that keeps parts, and ask it about validation."""
         from shipworthy.compress.recipes import keeping
@@ -182,7 +187,7 @@ def look_into(bench: Bench, decisions: Sequence[Decision]) -> Look:
     tried: list[Part] = []
     with progress("layers", total=len(parts), unit="parts") as step:
         for part in parts:
-            if bench.spent >= bench.budget_seconds:
+            if bench.is_spent:
                 break
             tried.append(view.kept((part,)))
             step(1)
@@ -201,7 +206,7 @@ def _proposal(bench: Bench, view: _View, best: Sequence[Part]) -> Part | None:
     found = list(fits)
     order = [p.parts[0] for p in fits]
     for size in range(2, min(MOST_KEPT, len(best) - 1) + 1):
-        if len(order) < size or bench.spent >= bench.budget_seconds:
+        if len(order) < size or bench.is_spent:
             break
         together = view.kept(tuple(order[:size]))
         if not view.fits(together):
