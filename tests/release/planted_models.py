@@ -81,6 +81,7 @@ class Planted:
     """A trained parent, damaged where int8 will feel it, and what is made of it."""
 
     def __init__(self, place: Path, *, damaged: dict[int, float]) -> None:
+        self.damaged = damaged
         project = load_project(write_project(place))
         self.shop = Workshop(project, place / ".shipworthy", lambda stage: None)
         self.data = self.shop.rows()

@@ -12,11 +12,12 @@ from shipworthy.core.errors import InputError, nearest
 from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate, Limit
 from shipworthy.measure.decide import opening_alpha
+from shipworthy.release.approvals import approved, open_place
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
-from shipworthy.release.load import load_run
 from shipworthy.release.next_background import recipe_of
 from shipworthy.release.next_plan import blocked, keeps_parts
 from shipworthy.release.next_prices import PriceSettings, ranked
+from shipworthy.release.next_upkeep import upkeep
 from shipworthy.release.next_words import figure, said, told
 from shipworthy.release.sensitivity import Bench, Look, countable, look_into
 
@@ -36,7 +37,6 @@ class Found:
     judgement: Judgement
     steps: tuple[NextStep, ...]
     looks: tuple[Look, ...] = ()
-    notes: tuple[Phrase, ...] = ()
 
 
 def find_next(
@@ -53,26 +53,28 @@ def find_next(
     which the run advised it. tell: called with each finished stage.
     Raises InputError where there is no run, its rows have changed or its models are gone.
     """
-    run = load_run(folder)
-    judgement = run.judgement
+    place = open_place(folder)
+    judgement = approved(place)
+    people = upkeep(judgement, run=str(folder))
     wanted = _wanted(judgement, candidate)
-    if judgement.kind == "judge" or not wanted:
-        notes = (Phrase("next.no_models"),) if judgement.kind == "judge" and wanted else ()
-        return Found(judgement, judgement.next_steps, notes=notes)
-    project, shop, data = _opened(run.folder, judgement, tell)
+    if not wanted:
+        return Found(judgement, (*people, *judgement.next_steps))
+    project, shop, data = _opened(place.folder, judgement, tell)
     looks, budget = [], 60 * minutes
     for one in wanted:
-        bench = _bench(run.folder, judgement, project, shop, data, one, budget)
+        bench = _bench(place.folder, judgement, project, shop, data, one, budget)
         decisions = blocked(judgement.decisions_of(one.id))
         looks.append(look_into(bench, decisions))
         budget = max(budget - bench.spent, 0.0)
     steps = _with_looks(judgement, looks, project.prices)
-    return Found(judgement, steps, tuple(looks))
+    return Found(judgement, (*people, *steps), tuple(looks))
 
 
 def _wanted(judgement: Judgement, name: str | None) -> list[Candidate]:
     """Return the candidates whose layers are to be looked into."""
     names = [c.name for c in judgement.candidates]
+    if name is not None and judgement.kind == "judge":
+        raise InputError(text("error.next.no_models"))
     if name is not None and name not in names:
         raise InputError(text("error.next.unknown", name=name, fix=nearest(name, names)))
     advised = {s.candidate for s in judgement.next_steps if _advises_look(s)}

@@ -24,7 +24,6 @@ def lines(found: Found, *, run: str, minutes: float) -> list[str]:
             shown.append(f"   {besides(step)}")
     if not shown:
         shown.append(text("next.none"))
-    shown += [phrase(note) for note in found.notes]
     for look in found.looks:
         shown += ["", *_look(look)]
         if look.left:
@@ -40,7 +39,6 @@ def to_json(found: Found) -> dict[str, Any]:
         "verdict": found.judgement.answer.value,
         "next": [step_document(step) for step in found.steps],
         "layers": [_document(look) for look in found.looks],
-        "notes": [phrase(note) for note in found.notes],
     }
 
 

@@ -99,7 +99,7 @@ def apply_waivers(judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
         next_steps=tuple(
             s
             for s in judgement.next_steps
-            if answers.get(s.candidate, Answer.UNDECIDED) is Answer.UNDECIDED
+            if answers.get(s.candidate) is not Answer.SHIP
         ),
     )
 
