@@ -20,6 +20,7 @@ from shipworthy.core.ledger_lines import START, Line, ledger_now
 from shipworthy.core.locale import text
 from shipworthy.core.statements import sign_payload
 from shipworthy.core.yaml import read_yaml
+from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import REPORT, VERDICT, read_record
 from shipworthy.release.report import write_report
@@ -81,6 +82,7 @@ def approved(place: Place) -> Judgement:
     else:
         active, idle = weigh_waivers(lines, judgement, now=now, roster=place.roster)
     judgement = with_those_left(judgement, active)
+    judgement = without_expired_evidence(judgement, now=now)
     if place.roster is None and not any(line.kind in ("signoff", "waiver") for line in lines):
         return judgement
     approval = approval_of(

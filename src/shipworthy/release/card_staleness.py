@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from shipworthy.core.errors import InputError, ShipworthyError, StaleError
 from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate
 from shipworthy.release.card_facts import Facts
+from shipworthy.release.expiry import expired
 
 
 def check_fresh(facts: Facts, now: datetime) -> None:
@@ -26,43 +27,26 @@ def _problems(facts: Facts, now: datetime) -> Iterator[str]:
     for waiver in judgement.waivers:
         if waiver.candidate == facts.named.id and datetime.fromisoformat(waiver.expires) <= now:
             yield text("error.card.waiver", limit=waiver.limit, name=name, date=waiver.expires[:10])
-    asked = {d.limit for d in facts.decisions}
-    for index in sorted(asked):
-        limit = judgement.limits[index]
-        if limit.expires_days is None:
-            continue
-        age = now - min(_created(facts, index), judgement.created)
-        if age > timedelta(days=limit.expires_days):
+    for one in expired(judgement, now=now):
+        if one.candidate == facts.named.id:
             yield text(
-                "error.card.expired", limit=limit, name=name, days=age.days,
-                allowed=limit.expires_days,
+                "error.card.expired", limit=one.limit, name=name, days=one.days,
+                allowed=one.limit.expires_days,
             )  # fmt: skip
     selftest = judgement.selftest
     if selftest is not None and selftest.expires and _time(selftest.expires) <= now:
         yield text("error.card.selftest", date=selftest.expires[:10])
-    for one in (facts.named, judgement.parent):
-        found = _digest_now(facts.folder, one, judged=judgement.kind == "judge")
-        if found is not None and found != one.artefact_digest:
+    for whose in (facts.named, judgement.parent):
+        found = _digest_now(facts.folder, whose, judged=judgement.kind == "judge")
+        if found is not None and found != whose.artefact_digest:
             yield text(
-                "error.card.artefact", name=one.name, folder=one.folder,
-                measured=one.artefact_digest[:12], found=found[:12],
+                "error.card.artefact", name=whose.name, folder=whose.folder,
+                measured=whose.artefact_digest[:12], found=found[:12],
             )  # fmt: skip
 
 
 def _time(written: str) -> datetime:
     return datetime.fromisoformat(written)
-
-
-def _created(facts: Facts, limit: int) -> datetime:
-    """Return when the oldest number that a limit looked at was measured."""
-    import polars as pl
-
-    measure = facts.judgement.limits[limit].measure
-    rows = facts.judgement.measurements.filter(
-        (pl.col("measure") == measure) & (pl.col("candidate") == facts.named.id)
-    )
-    times: Sequence[datetime] = [t for t in rows["created"].to_list() if t is not None]
-    return min([facts.judgement.created, *times])
 
 
 def _digest_now(folder: Path, one: Candidate, *, judged: bool) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.digest import digest_file, files_below
 from shipworthy.release.answers_table import ANSWERS
+from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.record import DECISIONS, MEASUREMENTS, VERDICT
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 PROJECT = "project.yaml"
 
-_BESIDE = (PROJECT, ANSWERS)
+_BESIDE = (PROJECT, ANSWERS, ORIGINS)
 """Files of a run folder, where they are there, whose digests stand in the line of the verdict."""
 _FILES_PER_LINE = 500
 
