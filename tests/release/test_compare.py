@@ -308,7 +308,7 @@ def test_policy_device_versions_and_opening_are_said(tmp_path: Path) -> None:
     found = compared(tmp_path, one, other)
     assert keys(found) == ["policy", "opening", "device", "versions"]
     told = markdown(found)
-    assert "Gone: accuracy ≥ 0.8. New: accuracy ≥ 0.85 (critical)" in told
+    assert "Gone: Accuracy ≥ 80 %. New: Accuracy ≥ 85 % (critical)" in told
     assert "numpy" in told and "1.0" in told and "avx2" in told
     # The bound moved although the number did not: it is listed.
     assert [(s.measure, s.turned) for s in found.sides] == [("accuracy", False)]

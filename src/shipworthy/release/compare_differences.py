@@ -13,6 +13,7 @@ from shipworthy.core.locale import number, text
 from shipworthy.core.records import Limit
 from shipworthy.release.display import listed
 from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.wording import limit_in_full
 
 if TYPE_CHECKING:
     from shipworthy.release.compare_rows import SharedAnswers
@@ -88,7 +89,8 @@ def _policy(before: Judgement, after: Judgement) -> Iterator[Phrase]:
 
 def _told(limit: Limit) -> str:
     extra = [word for word in (limit.tier, limit.unknown) if word not in ("supporting", "block")]
-    return text("clause.aside", said=limit, aside=", ".join(extra)) if extra else str(limit)
+    told = limit_in_full(limit)
+    return text("clause.aside", said=told, aside=", ".join(extra)) if extra else told
 
 
 def _versions(before: Judgement, after: Judgement) -> Iterator[Phrase]:

@@ -18,7 +18,7 @@ from shipworthy.core.yaml import Document, Key, read_yaml
 from shipworthy.release.exports import Case, cases, explanation, surveyed, title
 from shipworthy.release.load import Run
 from shipworthy.release.standing import Survey
-from shipworthy.release.wording import limit_title
+from shipworthy.release.wording import limit_in_full, limit_title
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -75,7 +75,7 @@ def _rule(index: int, limit: Limit) -> dict[str, Any]:
         "id": f"{limit.measure}/{sha256(str(limit).encode()).hexdigest()[:8]}",
         "name": f"Limit{index + 1}",
         "shortDescription": {"text": limit_title(limit)},
-        "fullDescription": {"text": str(limit)},
+        "fullDescription": {"text": limit_in_full(limit)},
         "defaultConfiguration": {"level": "note" if limit.tier == "advisory" else "error"},
         "properties": {"tier": limit.tier, "owner": limit.owner, "unknown": limit.unknown},
     }

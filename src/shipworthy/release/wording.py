@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from shipworthy.core.locale import has_text, number
 from shipworthy.core.records import Answer, Decision, Limit, Outcome, Slice
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.release.display import Shown, capital, measure_name, shown, text
 from shipworthy.release.judgement import Phrase
 from shipworthy.release.limit_rows import LimitRow, bad_end, form_of, good_end
@@ -89,6 +90,20 @@ def limit_title(limit: Limit) -> str:
     return (
         text(f"report.limit.{known[limit.slices]}", title=name) if limit.slices in known else name
     )
+
+
+def limit_in_full(limit: Limit) -> str:
+    """Return a limit with what it asks: "Change in accuracy, each domain ≥ −2.5 points"."""
+    bound = limit.bound
+    if isinstance(bound, str):
+        figure = measure_name(bound)
+    else:
+        relative = limit.relative_to != "none"
+        ratio = "ratio" if relative and MEASURES[limit.measure].kind in ("speed", "fact") else ""
+        form = shown(limit.measure, relative=relative, value_unit=ratio)
+        figure = form.with_unit(f"{form.value(bound):.10g}".replace("-", "−"))
+    sign = text(f"report.limit.{limit.side}_sign", value=figure)
+    return text("report.two", first=limit_title(limit), second=sign)
 
 
 def bound_figure(decision: Decision) -> str:
