@@ -31,7 +31,7 @@ model: encoder
 data: {source: rows.csv, groups: [shop], near_duplicates: off}
 train: {epochs: 2, learning_rate: 3e-3, max_length: 16, precision: fp32}
 compress: {recipes: [bf16, {prune: 0.5}]}
-speed: {form: short, requests: 72, batches: 1}
+speed: {form: short, requests: 72, batches: 1, threads: 1}
 policy:
   - {measure: accuracy, at_least: 0.6, owner: ml-lead}
   - {measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: -0.2, owner: fairness}

@@ -94,38 +94,44 @@ class Server:
 
 @dataclass
 class Killer:
-    """Draws moments and kills. hit: kills by the stage that was asked for last."""
+    """Draws moments and kills. run_seconds: of a whole run; hit: kills by stage."""
 
     server: Server
     moments: random.Random
-    longest_seconds: float
+    run_seconds: float
     hit: Counter[str] = field(default_factory=Counter)
 
-    def kill(self, folder: Path, only: str | None = None) -> bool:
-        """Start a run and kill its process group; False where it had ended before that.
+    def somewhere(self, folder: Path) -> bool:
+        """Kill a run at a random moment; False where it had ended before that.
 
-        Half of the moments are drawn from the time that a run takes, the others from the moments
+        A third of the moments are drawn from the time that a whole run takes, the others from those
         after a stage was asked for, since the short ones would hardly ever be met.
         """
+        if self.moments.random() < 1 / 3:
+            return self._kill(folder, 0, self.moments.uniform(0, self.run_seconds))
+        return self.after(folder, self.moments.randrange(1, 20))
+
+    def after(self, folder: Path, stages: int) -> bool:
+        """Kill a run soon after it has asked for so many stages; False where it had ended."""
+        return self._kill(folder, stages, self.moments.uniform(0, self.run_seconds / 20))
+
+    def _kill(self, folder: Path, stages: int, seconds: float) -> bool:
         lock = folder / ".shipworthy" / LOCK
-        stages = self.moments.randrange(12)
-        before = lock.stat().st_ino if lock.exists() else None
-        child = self.server.start(folder, only)
-        if self.moments.random() < 0.5:
-            time.sleep(self.moments.uniform(0, self.longest_seconds))
-        else:
-            deadline = time.monotonic() + self.longest_seconds
-            while _asked(lock, child) < stages and time.monotonic() < deadline:
-                time.sleep(0.0005)
-            time.sleep(self.moments.uniform(0, 0.1))
-        assert before is None or lock.stat().st_ino == before
+        child = self.server.start(folder)
+        deadline = time.monotonic() + 10 * self.run_seconds
+        while _asked(lock, child) < stages and Path(f"/proc/{child}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.0005)
+        time.sleep(seconds)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         code = self.server.ended()
         assert code in (0, 3, 4, -signal.SIGKILL), self.server.said()
         if code >= 0:
             return False
-        self.hit[last_run(lock.parent).stage or "(start)"] += 1
+        last = last_run(lock.parent)
+        # The last note stands while the run's folder is put together.
+        self.hit[(last.stage.partition(" ")[0] or "before any") if last.pid else "before any"] += 1
         return True
 
 

@@ -20,10 +20,9 @@ KILLS = 100
 CHAIN = 8
 """Kills before a run may come to its end."""
 
+SHOPS = "{measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: -0.2, owner: fair}"
 MORE = PROJECT.replace("recipes: [bf16]", "recipes: [bf16, int8, {prune: 0.5}]").replace(
-    "  - {measure: size_mb",
-    "  - {measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: -0.2, owner: f}\n"
-    "  - {measure: size_mb",
+    "    - {measure: size_mb", f"    - {SHOPS}\n    - {{measure: size_mb"
 )
 
 
@@ -45,6 +44,12 @@ def take_timings(source: Path, target: Path) -> None:
     shutil.copytree(source / place, target / place)
 
 
+def seconds_of(server: Server, folder: Path) -> float:
+    started = time.monotonic()
+    server.complete(folder)
+    return time.monotonic() - started
+
+
 def check(folder: Path, whole: Path, server: Server, *, timings: bool) -> None:
     """Compare a run that was killed on its way with one that was not."""
     run, expected = the_run(folder), the_run(whole)
@@ -63,30 +68,33 @@ def check(folder: Path, whole: Path, server: Server, *, timings: bool) -> None:
 def test_after_four_kills(server: Server, toy: Path, tmp_path: Path) -> None:
     folder = make_project(tmp_path / "project")
     take_timings(toy, folder)
-    killer = Killer(server, random.Random(4), longest_seconds=2.0)
-    while killer.hit.total() < 4:
-        killer.kill(folder)
+    killer = Killer(server, random.Random(4), run_seconds=2.0)
+    # Training, the candidate, the nomination and the verdict.
+    for stages in (2, 3, 7, 11):
+        killer.after(folder, stages)
     server.complete(folder)
     check(folder, toy, server, timings=True)
+    assert killer.hit.total() >= 2
 
 
 @pytest.mark.slow
 def test_after_a_hundred_kills(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = make_project(tmp_path / "whole", MORE)
-    server.complete(whole)
-    killer = Killer(server, random.Random(100), longest_seconds=4.0)
+    whole, again = (make_project(tmp_path / name, MORE) for name in ("whole", "again"))
+    all_seconds = seconds_of(server, whole)
+    take_timings(whole, again)
+    killer = Killer(server, random.Random(100), run_seconds=seconds_of(server, again))
     completed = 0
     while killer.hit.total() < KILLS:
-        # Every fourth time the timings as well, with longer waits.
-        timed = completed % 4 == 3
-        killer.longest_seconds = 12.0 if timed else 4.0
         folder = make_project(tmp_path / f"project {completed}", MORE)
+        # Every fourth time the timings as well, which are most of a run.
+        timed = completed % 4 == 3
+        few = Killer(server, killer.moments, all_seconds, killer.hit) if timed else killer
         if not timed:
             take_timings(whole, folder)
         wanted = min(KILLS, killer.hit.total() + CHAIN)
-        while killer.hit.total() < wanted and killer.kill(folder):
+        while killer.hit.total() < wanted and few.somewhere(folder):
             pass
         server.complete(folder)
         check(folder, whole, server, timings=not timed)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -25,19 +28,24 @@ PACKAGE = Path(stages.__file__).parents[1]
 
 
 class Desk:
-    """A finished project beside a copy of our own code, to change one thing and look again."""
+    """A finished project, and a copy of our own code to change; then one looks again."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.package = folder / "code" / "shipworthy"
-        shutil.copytree(PACKAGE, self.package, ignore=shutil.ignore_patterns("__pycache__"))
         self.patch = monkeypatch
+
+    @cached_property
+    def package(self) -> Path:
+        """The copy; without a change of code there is none."""
+        skipped = shutil.ignore_patterns("__pycache__")
+        return Path(shutil.copytree(PACKAGE, self.folder / "code/shipworthy", ignore=skipped))
 
     def look(self) -> Workshop:
         """Look for every stage under the code of the copy; make none."""
         project = load_project(self.folder / "shipworthy.yaml")
         shop = Workshop(project, self.folder / CACHE, look=True)
-        shop.cache = StageCache(self.folder / CACHE, sources=Sources(None, self.package))
+        if "package" in vars(self):
+            shop.cache = StageCache(self.folder / CACHE, sources=Sources(None, self.package))
         with suppress(StageError):
             reach(shop, project.policy.policy(), Ledger(self.folder / CACHE / LEDGER))
         return shop
@@ -216,3 +224,39 @@ def test_a_damaged_record_is_made_again(toy: Path) -> None:
 def test_a_project_that_moved_finds_all_its_stages(toy: Path, tmp_path: Path) -> None:
     there = copied(toy, tmp_path / "elsewhere")
     assert all(stage.cached for stage in run(there, PROJECT).stages)
+
+
+MODEL_LIBRARIES = {"torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxscript"}
+
+
+def test_a_run_in_which_nothing_changed_loads_no_model_library(toy: Path) -> None:
+    code = (
+        "import sys\n"
+        "from shipworthy.cli.main import run\n"
+        "assert run(['run', sys.argv[1]]) in (0, 3, 4)\n"
+        "print('\\n'.join(sys.modules))\n"
+    )
+    command = [sys.executable, "-c", code, str(toy / "shipworthy.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cached") >= 10
+    loaded = set(done.stdout.splitlines())
+    assert "shipworthy.release.pipeline" in loaded
+    assert loaded & MODEL_LIBRARIES == set()
+
+
+def test_inputs_that_settled_are_not_read_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in [*toy.glob("encoder/*"), toy / "rows.csv"]:
+        os.utime(path, (10**9, 10**9))
+    run(toy, only="candidates")
+
+    def never(*_: object) -> None:
+        raise AssertionError("read again")
+
+    # What this process remembers is gone; what the cache remembers is not.
+    monkeypatch.setattr(digest, "_memo", {})
+    monkeypatch.setattr(digest, "file_digest", never)
+    assert all(stage.cached for stage in run(toy, only="train").stages)
+    os.utime(toy / "encoder" / "model.safetensors")
+    with pytest.raises(AssertionError, match="read again"):
+        run(toy, only="train")
