@@ -169,9 +169,8 @@ def _judgement(
 def _selftest(values: Mapping[str, Any] | None) -> SelftestEvidence | None:
     if values is None:
         return None
-    return SelftestEvidence(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    )
+    kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return SelftestEvidence(**kept)
 
 
 def _limit(values: Mapping[str, Any]) -> Limit:
