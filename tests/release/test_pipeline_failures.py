@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import shipworthy.compress.recipes as recipes
 import shipworthy.release.answers as answers
 from shipworthy.cli.main import run as shipworthy
 from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_BUG, ModelError, StageError
+from shipworthy.core.ledger import Ledger
 from shipworthy.core.lock import hold, last_run
 
 MORE = PROJECT.replace("[bf16]", "[{prune: 0.5}, bf16, {prune: 0.4}]")
@@ -118,3 +121,26 @@ def test_a_second_run_in_the_folder_is_one_line(
             assert len(said) == 1
             assert "has been running here since" in said[0]
     assert shipworthy(["run", str(toy / "shipworthy.yaml"), "--wait", "--only", "data"]) == 0
+
+
+def test_judging_beside_a_run_from_two_processes(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 2},{i % 2},{i % 3}\n" for i in range(40))
+    for name in ("before", "after", "later"):
+        (tmp_path / f"{name}.csv").write_text(f"id,y,p,{name}\n{rows}")
+    (tmp_path / "policy.yaml").write_text("- {measure: accuracy, at_least: 0.5}\n")
+    cache = tmp_path / ".shipworthy"
+    with hold(cache):
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-m", "shipworthy.cli.main", "judge", "before.csv",
+                 f"{name}.csv", "--policy", "policy.yaml", "--label", "y", "--prediction", "p",
+                 "--id", "id", "--ledger", ".shipworthy/ledger.jsonl", "--report", f"{name}.html"],
+                cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )
+            for name in ("after", "later")
+        ]  # fmt: skip
+        ended = [(process.communicate()[1], process.returncode) for process in both]
+    assert {code for _, code in ended} <= {0, 3, 4}, ended
+    lines = Ledger(cache / "ledger.jsonl").lines()
+    openings = [line for line in lines if line.kind == "opening"]
+    assert [line.payload["number"] for line in openings] == [1, 2]
