@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import answers
@@ -83,3 +84,26 @@ def test_a_record_is_shown_as_it_counts_today(judged: Judgement, tmp_path: Path)
     write_record(old, tmp_path / "run")
     shown = approved(open_place(tmp_path / "run"))
     assert shown.answer is Answer.UNDECIDED
+
+
+def test_a_run_measures_again_what_is_too_old(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toy_project import PROJECT, ledger_lines, run
+
+    ages = PROJECT.replace("at_most: 1,", "at_most: 1, expires_days: 30,")
+    first = run(toy, ages)
+    assert first.judgement is not None and first.folder is not None
+    assert first.judgement.answer is Answer.SHIP
+    for name in ("model_card.md", "technical_documentation.md", "datasheet.md"):
+        assert first.judgement.run in (first.folder / name).read_text("utf-8")
+    later = datetime.now(UTC) + timedelta(days=40)
+    with monkeypatch.context() as patch:
+        patch.setattr("shipworthy.release.pipeline.ledger_now", lambda lines: later)
+        again = run(toy, ages)
+    assert again.judgement is not None
+    anew = {stage.name for stage in again.stages if not stage.cached}
+    assert {"speed", "verdict", "test fp32 parent", "test bf16"} <= anew
+    assert "train" not in anew
+    assert again.judgement.answer is Answer.SHIP
+    assert again.judgement.created > first.judgement.created
+    kinds = [json.loads(line)["kind"] for line in ledger_lines(toy)]
+    assert kinds.count("opening") == 1

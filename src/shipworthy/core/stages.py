@@ -100,6 +100,11 @@ class StageCache:
         save_memo()
         return found
 
+    def forget(self, stage: Stage) -> None:
+        """Remove a stage, so that it is made again when it is asked for."""
+        with self._lock(stage.key):
+            shutil.rmtree(self.folder / stage.key, ignore_errors=True)
+
     def find(self, name: str, **key: Any) -> Stage | None:
         """Return the stage with this key (`key` as in `run`); None where it has to be made."""
         return self._finished(name, key_of(self._ask(name, **key)))

@@ -25,26 +25,24 @@ from shipworthy.core.digest import digest_json
 from shipworthy.core.errors import InputError, StageError, nearest
 from shipworthy.core.files import room_on_disk, sweep, write_atomically
 from shipworthy.core.ledger import Ledger
+from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
-from shipworthy.core.stage_outputs import link_into
 from shipworthy.core.stages import Stage
-from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
-from shipworthy.release.card_origins import ORIGINS
+from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.record import REPORT, read_record
-from shipworthy.release.settle import keep, settle
+from shipworthy.release.run_folder import put_together, write_documents
 from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
     from shipworthy.release.project import Project
-    from shipworthy.team.roster import Roster
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
 """What `--only` can stop after."""
@@ -131,15 +129,23 @@ def run_project(
         shop = Workshop(project, cache, tell, held.note)
         ledger = None if rehearse else Ledger(cache / LEDGER)
         reached = reach(shop, policy, ledger, only=only, started=started)
+        if reached is not None and _forget_expired(reached, ledger):
+            # Answers and timings that are too old are made again; the same look at the same rows.
+            shop.stages.clear()
+            reached = reach(shop, policy, ledger, only=only, started=started)
         if reached is None:
             return Finished(None, None, None, tuple(shop.stages), time.monotonic() - started)
         folder = root / RUNS / reached.run
-        _put_together(folder, reached, ledger, text=text, roster=roster, by=by)
+        put_together(
+            folder, reached.verdict.folder, reached.bench.everyone, policy, ledger,
+            text=text, roster=roster, by=by,
+        )  # fmt: skip
         write_atomically(
             folder / STAGE_KEYS, json.dumps({s.name: s.key for s in shop.stages}, indent=1)
         )
         for place in (cache, folder):
             sweep(place, before=begun)
+        write_documents(folder, warn)
         held.complete()
     seconds = time.monotonic() - started
     kept = open_place(folder)
@@ -340,27 +346,16 @@ def _asked(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _put_together(
-    folder: Path,
-    reached: Reached,
-    ledger: Ledger | None,
-    *,
-    text: str,
-    roster: Roster | None,
-    by: str,
-) -> None:
-    """Make the run folder: links to what was made, the project file, and the settled record.
-
-    The record as measured never lies in a run folder: it may say "ship" where a self-test is due.
-    """
+def _forget_expired(reached: Reached, ledger: Ledger | None) -> bool:
+    """Forget the stages of evidence that a limit calls too old; say whether there was any."""
+    now = ledger_now(() if ledger is None else ledger.lines())
+    if not expired(read_record(reached.verdict.folder), now=now):
+        return False
     bench = reached.bench
-    for one in bench.everyone:
-        link_into(one.folder, folder / one.candidate.folder)
-    if text:
-        write_atomically(folder / "project.yaml", text)
-    link_into(reached.verdict.folder, folder, names=(ANSWERS, ORIGINS))
-    measured = read_record(reached.verdict.folder)
-    keep(settle(measured, bench.policy, ledger, roster=roster), folder, ledger, by=by)
+    old = [bench.speed, reached.verdict, *(s for found in bench.answers.values() for s in found)]
+    for stage in old:
+        bench.shop.cache.forget(stage)
+    return True
 
 
 def _plain(settings: Any) -> dict[str, Any]:

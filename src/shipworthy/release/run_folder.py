@@ -1,0 +1,60 @@
+"""The folder of a run: what was made, what was decided, and the documents about both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipworthy.core.errors import ShipworthyError
+from shipworthy.core.files import write_atomically
+from shipworthy.core.stage_outputs import link_into
+from shipworthy.release.answers_table import ANSWERS
+from shipworthy.release.card_origins import ORIGINS
+from shipworthy.release.record import read_record
+from shipworthy.release.settle import keep, settle
+
+if TYPE_CHECKING:
+    from shipworthy.core.ledger import Ledger
+    from shipworthy.release.artefacts import Made
+    from shipworthy.release.policy import Policy
+    from shipworthy.team.roster import Roster
+
+
+def put_together(
+    folder: Path,
+    measured: Path,
+    everyone: Sequence[Made],
+    policy: Policy,
+    ledger: Ledger | None,
+    *,
+    text: str,
+    roster: Roster | None,
+    by: str,
+) -> None:
+    """Make the run folder: links to what was made, the project file, and the settled record.
+
+    measured: folder of the record as it was measured. It never lies in a run folder itself: it may
+    say "ship" where a self-test is due. text: of the project file; by: who ran it.
+    """
+    for one in everyone:
+        link_into(one.folder, folder / one.candidate.folder)
+    if text:
+        write_atomically(folder / "project.yaml", text)
+    link_into(measured, folder, names=(ANSWERS, ORIGINS))
+    keep(settle(read_record(measured), policy, ledger, roster=roster), folder, ledger, by=by)
+
+
+def write_documents(folder: Path, warn: Callable[[str], None]) -> None:
+    """Write the cards of a run, or leave none: one of an earlier verdict would be stale.
+
+    warn: called with the reason where there are none.
+    """
+    from shipworthy.release.card import NAMES, write_cards
+
+    try:
+        write_cards(folder, kinds=["all"])
+    except ShipworthyError as error:
+        for name in NAMES.values():
+            (folder / f"{name}.md").unlink(missing_ok=True)
+        warn(str(error))
