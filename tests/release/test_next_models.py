@@ -108,38 +108,41 @@ def test_over_all_models_kept_parts_come_true_as_often_as_said() -> None:
     check(_kept)
 
 
-_shared: list[tuple[float, bool]] = []
+BETWEEN = {(0.2, 0.4): (0.25, 0.3, 0.35), (0.3, 0.5): (0.35, 0.4, 0.45),
+           (0.3, 0.6): (0.35, 0.4, 0.45, 0.5)}  # fmt: skip
 
 
-def test_chances_of_a_share_between_two_on_many_halves(planted: Planted) -> None:
-    shares = (0.2, 0.25, 0.3, 0.35, 0.4)
+def test_chances_of_a_share_between_two_are_no_boast_on_a_model_whose_flips_jump(
+    place: Path,
+) -> None:
+    """More pruning turns fewer rows of this small model as often as more: the hardest case."""
+    planted = Planted(place, damaged={0: 300.0})
+    shares = sorted({s for pair, inner in BETWEEN.items() for s in (*pair, *inner)})
     recipes = {s: Recipe(f"prune-{100 * s:g}", "prune", {"share": s}) for s in shares}
     pool = Pool.of(planted, list(recipes.values()))
     generator = np.random.default_rng(4)
-    for _ in range(SPLITS):
-        for group, _, decided in pool.halves(generator):
-            counts = {
-                s: np.bincount(pool.states(r.name, group)[decided], minlength=3).astype(float)
-                for s, r in recipes.items()
-            }
-            if passes(counts[0.4], BOUND, 0.025):
-                continue
-            n = float(len(decided))
-            known = [Flips(s, counts[s][0], counts[s][1], n, n, n) for s in (0.2, 0.4)]
-            for share in (0.25, 0.3, 0.35):
-                chance, _ = share_forecast(known, share, BOUND, alpha=NEXT, seed=1)
-                _shared.append((chance, passes(counts[share], BOUND, NEXT)))
-
-
-def test_over_all_models_shares_between_come_true_nearly_as_often_as_said() -> None:
-    if len(_shared) < 20:
-        pytest.skip("pruning harmed too few of the groups")
-    stated, happened = (np.array([pair[k] for pair in _shared], dtype=float) for k in (0, 1))
+    pairs: list[tuple[float, bool]] = []
+    for ends, inner in BETWEEN.items():
+        for _ in range(SPLITS):
+            for group, _, decided in pool.halves(generator):
+                counts = {
+                    s: np.bincount(pool.states(recipes[s].name, group)[decided], minlength=3)
+                    for s in (*ends, *inner)
+                }
+                if passes(counts[ends[1]], BOUND, 0.025):
+                    continue
+                n = float(len(decided))
+                known = [Flips(s, float(counts[s][0]), float(counts[s][1]), n, n, n) for s in ends]
+                for share in inner:
+                    chance, _ = share_forecast(known, share, BOUND, alpha=NEXT, seed=1)
+                    pairs.append((chance, passes(counts[share], BOUND, NEXT)))
+    stated, happened = (np.array([pair[k] for pair in pairs], dtype=float) for k in (0, 1))
     found = calibration(stated, happened)
     print(found)
-    # Nobody knows the curve between two recipes; halves of the same rows are no new cases either.
-    assert abs(found.stated - found.happened) < 0.25, found
-    assert found.brier < 0.25, found
+    assert found.cases >= 20
+    # Said too little rather than too much.
+    assert -0.1 < found.happened - found.stated < 0.3, found
+    assert found.brier < 0.35, found
 
 
 def check(pairs: list[tuple[float, bool]]) -> Calibration:

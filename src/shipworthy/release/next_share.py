@@ -9,6 +9,7 @@ verdict counted, since it will count the same rows again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -33,6 +34,15 @@ LEAST_SHARE = 0.05
 STEEPEST = 4.0
 CHURN = 0.2
 """Part of the flips that come and go between two shares although their number does not change."""
+
+LATE, LATEST = 0.3, 16.0
+"""Part of the futures in which harm comes late: after a power, up to this, of the way between."""
+
+WOBBLE, TILT = 0.3, 0.2
+"""Deviation, on the logarithm, of the flips at a share from any smooth curve: of all, of each kind.
+
+Where more pruning turned fewer rows, the curve is known to wobble by more than that.
+"""
 
 
 @dataclass(frozen=True)
@@ -139,16 +149,39 @@ def _curves(
     power = generator.uniform(1.0, STEEPEST, (DRAWS, 1))
     order = sorted(known, key=lambda one: one[0])
     shares = np.array([one[0] for one in order])
-    return (
-        _curve(shares, np.stack([one[1] for one in order]), grid, bend, power),
-        _curve(shares, np.stack([one[2] for one in order]), grid, bend, power),
-    )
+    way = np.exp(generator.uniform(0.0, np.log(LATEST), DRAWS))
+    way = np.where(generator.random(DRAWS) < LATE, way, 1.0)
+    all_of = _wobble(order) * generator.standard_normal((DRAWS, 1))
+    found = []
+    for kind in (1, 2):
+        rates = np.stack([one[kind] for one in order])
+        off = np.exp(all_of + TILT * generator.standard_normal((DRAWS, 1)))
+        # At a share that was measured there is nothing to guess.
+        guessed = ~np.isclose(grid[:, None], shares).any(axis=1)
+        curve = _curve(shares, rates, grid, bend, power, way)
+        found.append(np.minimum(np.where(guessed, curve * off, curve), 0.5))
+    return found[0], found[1]
+
+
+def _wobble(order: _Known) -> float:
+    """Return by how much flips leave a smooth curve: by what a fall shows, where there is one."""
+    turned = [max(float(np.mean(one[1] + one[2])), 1e-6) for one in order]
+    falls = [np.log(a / b) for a, b in pairwise(turned) if a > b]
+    return float(max([WOBBLE, *falls]))
 
 
 def _curve(
-    shares: FloatArray, rates: FloatArray, grid: FloatArray, bend: FloatArray, power: FloatArray
+    shares: FloatArray,
+    rates: FloatArray,
+    grid: FloatArray,
+    bend: FloatArray,
+    power: FloatArray,
+    way: FloatArray,
 ) -> FloatArray:
-    """Mix a straight line and a power of the share between measured ones; rates (k, DRAWS)."""
+    """Mix a straight line and a power of the share between measured ones; rates (k, DRAWS).
+
+    Where `way` is above 1 the line gives way to a curve that rises late.
+    """
     least = 1e-9
     logs = np.log(np.maximum(rates, least))
     found = np.empty((rates.shape[1], len(grid)))
@@ -164,9 +197,9 @@ def _curve(
         elif k == len(shares):
             straight = curved = rates[-1]
         else:
-            part = (share - shares[k - 1]) / (shares[k] - shares[k - 1])
+            part = ((share - shares[k - 1]) / (shares[k] - shares[k - 1])) ** way
             straight = rates[k - 1] + part * (rates[k] - rates[k - 1])
-            part = np.log(share / shares[k - 1]) / np.log(shares[k] / shares[k - 1])
+            part = (np.log(share / shares[k - 1]) / np.log(shares[k] / shares[k - 1])) ** way
             curved = np.exp(logs[k - 1] + part * (logs[k] - logs[k - 1]))
         found[:, j] = bend[:, 0] * straight + (1 - bend[:, 0]) * curved
     return found

@@ -50,10 +50,13 @@ def _look(look: Look) -> list[str]:
     for part in look.tried:
         value = figure(worst, part.back, part.low, part.high)
         line = text(
-            "next.parts.line", part=phrase(named(part.parts)),
+            f"next.parts.line.{'nearer' if part.nearer >= 0 else 'further'}",
+            part=phrase(named(part.parts)),
             value=value if isinstance(value, str) else phrase(value),
-            nearer=number(100 * part.nearer), mb=number(part.mb, 1, sign=True),
-        )  # fmt: skip
+            share=number(100 * abs(part.nearer)),
+        )
+        if abs(part.mb) >= 0.05:
+            line += text("next.parts.mb", mb=number(part.mb, 1, sign=True))
         shown.append(f"  {line}")
     return shown
 

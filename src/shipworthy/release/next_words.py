@@ -68,7 +68,7 @@ def cost_text(step: NextStep) -> str:
         parts.append(text("next.cost.minutes", minutes=number(step.cost_minutes, places)))
     if abs(step.cost_mb) >= 0.05:
         parts.append(text("next.cost.mb", mb=number(step.cost_mb, 1, sign=True)))
-    if not math.isnan(step.cost) and step.cost > 0:
+    if not math.isnan(step.cost) and step.cost >= 0.005:
         money = number(step.cost, 2)
         parts.append(f"{money} {step.currency}".rstrip())
     return " · ".join(parts)
@@ -83,6 +83,8 @@ def chance_text(step: NextStep) -> str:
     """Return how likely a step decides its limit, for people; "" where nobody can say."""
     if not step.probability > 0:
         return ""
+    if step.probability == step.pass_probability:
+        return text("next.chance.pass", passes=number(100 * step.pass_probability))
     return text(
         "report.next.chance",
         decided=number(100 * step.probability),
