@@ -226,9 +226,7 @@ def test_a_cost_in_money_is_rows_and_hours() -> None:
     prices = PriceSettings(label_row=0.05, machine_hour=0.4, currency="USD")
     found = priced(step_of(0.5, cost_rows=200, cost_minutes=30.0), prices)
     assert (found.cost, found.currency) == (pytest.approx(10.2), "USD")
-    assert besides(found) == (
-        "50 % chance to decide, 50 % to pass · 200 rows to label · 30 min · 10.20 USD"
-    )
+    assert besides(found) == ("50 % chance to pass · 200 rows to label · 30 min · 10.20 USD")
     # What is not priced has no cost in money, rather than one that is too low.
     assert math.isnan(priced(step_of(0.5, cost_rows=200), PriceSettings(machine_hour=1.0)).cost)
     assert math.isnan(priced(step_of(0.5, cost_rows=200), PriceSettings()).cost)

@@ -24,12 +24,12 @@ def next_(
 ) -> int:
     """Say what to do next, and look into the layers of what is held; goes on where it stopped."""
     from shipworthy.cli.output import choose_language, print_json
-    from shipworthy.cli.runs import tell
+    from shipworthy.cli.runs import tell, warn
     from shipworthy.release.next_run import find_next
     from shipworthy.release.next_shown import lines, to_json
 
     choose_language(lang)
-    found = find_next(run, minutes=minutes, candidate=candidate, tell=tell)
+    found = find_next(run, minutes=minutes, candidate=candidate, tell=tell, warn=warn)
     if json:
         print_json(to_json(found))
     else:

@@ -93,7 +93,7 @@ def _run(
         wait=wait,
         by=by,
         tell=tell,
-        warn=_warn,
+        warn=warn,
     )
     if finished.judgement is None:
         return _stopped(finished, only or "", as_json)
@@ -120,7 +120,8 @@ def tell(stage: Stage) -> None:
     print(f"  {pad(text(f'run.stage.{what}', name=of), 32)} {took}", file=sys.stderr)
 
 
-def _warn(line: str) -> None:
+def warn(line: str) -> None:
+    """Print a line that people must know of while something runs."""
     print(line, file=sys.stderr)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import InputError, nearest
+from shipworthy.core.files import room_on_disk
 from shipworthy.core.locale import text
+from shipworthy.core.lock import hold
 from shipworthy.core.records import Candidate, Limit
 from shipworthy.measure.decide import opening_alpha
 from shipworthy.release.approvals import approved, open_place
@@ -24,7 +26,6 @@ from shipworthy.release.sensitivity import Bench, Look, countable, look_into
 if TYPE_CHECKING:
     from shipworthy.core.stages import Stage
     from shipworthy.release.artefacts import Made, Workshop
-    from shipworthy.release.project import Project
 
 CACHE = ".shipworthy"
 PROJECT = "project.yaml"
@@ -45,27 +46,39 @@ def find_next(
     minutes: float,
     candidate: str | None = None,
     tell: Callable[[Stage], None] = lambda stage: None,
+    warn: Callable[[str], None] = lambda message: None,
 ) -> Found:
     """Return the next steps of a run, with a look into the layers where that may help.
 
     folder: of a finished run, still in `runs/` of its project. minutes: of work that is not cached;
     what was begun is finished. candidate: name of the one to look into; without it all those for
-    which the run advised it. tell: called with each finished stage.
-    Raises InputError where there is no run, its rows have changed or its models are gone.
+    which the run advised it. tell: called with each finished stage; warn: with a line for people.
+    Raises InputError where there is no run, its rows have changed or its models are gone, and
+    BusyError where a run is in the folder.
     """
+    from shipworthy.release.artefacts import Workshop
+    from shipworthy.release.project import load_project
+
     place = open_place(folder)
     judgement = approved(place)
     people = upkeep(judgement, run=str(folder))
     wanted = _wanted(judgement, candidate)
     if not wanted:
         return Found(judgement, (*people, *judgement.next_steps))
-    project, shop, data = _opened(place.folder, judgement, tell)
-    looks, budget = [], 60 * minutes
-    for one in wanted:
-        bench = _bench(place.folder, judgement, project, shop, data, one, budget)
-        decisions = blocked(judgement.decisions_of(one.id))
-        looks.append(look_into(bench, decisions))
-        budget = max(budget - bench.spent, 0.0)
+    if not (place.folder / PROJECT).is_file():
+        raise InputError(text("error.next.project", run=place.folder))
+    root = place.folder.resolve().parent.parent
+    project = load_project(place.folder / PROJECT, root=root)
+    cache, looks, budget = root / CACHE, [], 60 * minutes
+    with room_on_disk(root), hold(cache, tell=warn) as held:
+        shop = Workshop(project, cache, tell, held.note)
+        data = _rows(shop, place.folder, judgement)
+        for one in wanted:
+            bench = _bench(place.folder, judgement, shop, data, one, budget)
+            decisions = blocked(judgement.decisions_of(one.id))
+            looks.append(look_into(bench, decisions))
+            budget = max(budget - bench.spent, 0.0)
+        held.complete()
     steps = _with_looks(judgement, looks, project.prices)
     return Found(judgement, (*people, *steps), tuple(looks))
 
@@ -94,28 +107,18 @@ def _advises_look(step: NextStep) -> bool:
     return step.phrase.key.startswith("next.layers")
 
 
-def _opened(
-    folder: Path, judgement: Judgement, tell: Callable[[Stage], None]
-) -> tuple[Project, Workshop, Stage]:
-    """Return project, workshop and rows of a run; its rows must be those that it was about."""
-    from shipworthy.release.artefacts import Workshop
-    from shipworthy.release.project import load_project
-
-    if not (folder / PROJECT).is_file():
-        raise InputError(text("error.next.project", run=folder))
-    root = folder.resolve().parent.parent
-    project = load_project(folder / PROJECT, root=root)
-    shop = Workshop(project, root / CACHE, tell)
+def _rows(shop: Workshop, folder: Path, judgement: Judgement) -> Stage:
+    """Return the rows of a project; they must be those that the run was about."""
     data = shop.rows()
     known = {d for d in judgement.measurements["data_digest"].unique().to_list() if d}
     if judgement.kind == "run" and known != {shop.test_rows(data)[0]}:
         raise InputError(text("error.next.data", run=folder))
-    return project, shop, data
+    return data
 
 
 def _bench(
-    folder: Path, judgement: Judgement, project: Project, shop: Workshop, data: Stage,
-    candidate: Candidate, budget_seconds: float,
+    folder: Path, judgement: Judgement, shop: Workshop, data: Stage, candidate: Candidate,
+    budget_seconds: float,
 ) -> Bench:  # fmt: skip
     from shipworthy.model.checkpoint import size_bytes
 

@@ -89,7 +89,8 @@ class Look:
     """What a look into a candidate found.
 
     now: the measure of the worst decision on validation. tried: single parts, the best first.
-    proposal: parts to keep, None where none is worth it. left: parts that time did not reach.
+    proposal: parts to keep, None where none is worth it. left: parts, or parts
+    together, that time did not reach.
     """
 
     candidate: Candidate
@@ -193,29 +194,35 @@ def look_into(bench: Bench, decisions: Sequence[Decision]) -> Look:
             step(1)
     left = len(parts) - len(tried)
     best = sorted(tried, key=lambda p: -p.nearer)
-    proposal = None if left else _proposal(bench, view, best)
+    proposal, stopped = (None, False) if left else _proposal(bench, view, best)
+    left += stopped
     return Look(bench.candidate.candidate, tuple(decisions), view.now, tuple(best), proposal, left)
 
 
-def _proposal(bench: Bench, view: _View, best: Sequence[Part]) -> Part | None:
-    """The cheapest single part that is likely enough; else the best two or three together."""
+def _proposal(bench: Bench, view: _View, best: Sequence[Part]) -> tuple[Part | None, bool]:
+    """The cheapest single part that is likely enough; else the best two or three together.
+
+    The second says whether time stopped the search before one was likely enough.
+    """
     fits = [p for p in best if view.fits(p)]
     enough = [p for p in fits if p.chance >= LIKELY]
     if enough:
-        return min(enough, key=lambda p: (p.mb, -p.chance))
+        return min(enough, key=lambda p: (p.mb, -p.chance)), False
     found = list(fits)
     order = [p.parts[0] for p in fits]
     for size in range(2, min(MOST_KEPT, len(best) - 1) + 1):
-        if len(order) < size or bench.is_spent:
+        if len(order) < size:
             break
+        if bench.is_spent:
+            return None, True
         together = view.kept(tuple(order[:size]))
         if not view.fits(together):
             break
         found.append(together)
         if together.chance >= LIKELY:
-            return together
+            return together, False
     able = [p for p in found if p.chance >= LEAST_CHANCE]
-    return max(able, key=lambda p: p.chance) if able else None
+    return (max(able, key=lambda p: p.chance) if able else None), False
 
 
 @dataclass(eq=False)
