@@ -132,7 +132,7 @@ class Bench:
     @property
     def is_spent(self) -> bool:
         """Whether the time is up; what is cached takes none, so that every look gets further."""
-        return 0 < self.spent and self.budget_seconds <= self.spent
+        return self.spent > 0 and self.budget_seconds <= self.spent
 
     def variant(self, parts: Sequence[FloatPart]) -> tuple[Recipe, Made, Stage]:
         """Make a candidate that keeps parts, and ask it about validation."""
