@@ -107,3 +107,29 @@ def test_a_run_measures_again_what_is_too_old(toy: Path, monkeypatch: pytest.Mon
     assert again.judgement.created > first.judgement.created
     kinds = [json.loads(line)["kind"] for line in ledger_lines(toy)]
     assert kinds.count("opening") == 1
+
+
+def test_another_language_or_policy_makes_no_old_answer_younger(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toy_project import PROJECT, run
+
+    first = run(toy)
+    # Only the verdict is reached anew, from answers and times that were made before.
+    later = run(toy, PROJECT.replace("at_least: 0.6", "at_least: 0.61"))
+    assert first.judgement is not None and later.judgement is not None
+    assert {s.name for s in later.stages if not s.cached} == {"nomination", "verdict"}
+    made = later.judgement.measurements
+    assert made["created"].max() < later.judgement.created - timedelta(seconds=0.05)
+    stages = {s.name: s for s in later.stages}
+    told = {
+        name: json.loads((stages[name].folder / "stage.json").read_text())["created"]
+        for name in ("speed", "test fp32 parent", "test bf16")
+    }
+    ages = {name: datetime.fromisoformat(at) for name, at in told.items()}
+    bf16 = later.judgement.candidates[0].id
+    of = {
+        m: t for c, m, t in made.select("candidate", "measure", "created").iter_rows() if c == bf16
+    }
+    assert of["latency_p95_ms"] == ages["speed"]
+    assert of["accuracy"] == min(ages["test fp32 parent"], ages["test bf16"])

@@ -46,7 +46,7 @@ class Stage:
     """A finished stage. seconds: what making it took, now or when it was cached.
 
     digest: over names and contents of its outputs, 64 hex digits. why: what made the work
-    necessary, a text for people; "" where it was cached.
+    necessary, a text for people; "" where it was cached. created: when it was made, ISO 8601.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Stage:
     cached: bool
     seconds: float
     why: str = ""
+    created: str = ""
 
 
 class StageCache:
@@ -169,8 +170,10 @@ class StageCache:
         record = self.record(key)
         if record is None or damaged_output(self.folder / key, record) is not None:
             return None
-        digest, seconds = outputs_digest(record), record["seconds"]
-        return Stage(name, key, self.folder / key, digest, cached=True, seconds=seconds)
+        return Stage(
+            name, key, self.folder / key, outputs_digest(record), cached=True,
+            seconds=record["seconds"], created=record["created"],
+        )  # fmt: skip
 
     def _make(
         self, name: str, key: str, parts: dict[str, Any], make: Callable[[Path], None]
@@ -203,8 +206,10 @@ class StageCache:
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
-        digest = outputs_digest(record)
-        return Stage(name, key, final, digest, cached=False, seconds=seconds, why=why)
+        return Stage(
+            name, key, final, outputs_digest(record), cached=False, seconds=seconds, why=why,
+            created=str(record["created"]),
+        )  # fmt: skip
 
     def _why(self, name: str, key: str, parts: dict[str, Any]) -> str:
         record = self.record(key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from shipworthy.core.device import native_bf16
 from shipworthy.core.files import write_atomically
 from shipworthy.core.openings import OpeningState
 from shipworthy.core.records import Measurement, RelativeTo, to_frame
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
@@ -37,6 +40,8 @@ from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from shipworthy.release.pipeline import Bench
 
 
@@ -88,8 +93,28 @@ def conclude(
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )
+    found = replace(found, measurements=_dated(bench, split, found.measurements))
     write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))
     write_record(found, folder)
+
+
+def _dated(bench: Bench, split: str, measurements: pl.DataFrame) -> pl.DataFrame:
+    """Say of each number when what it rests on was made.
+
+    A verdict that is reached anew from answers and times in the cache makes them no younger.
+    """
+    import polars as pl
+
+    made = [datetime.fromisoformat(stage.created) for stage in bench.answers[split]]
+    # A change rests on the parent's answers as well.
+    answered = {m.candidate.id: min(made[0], t) for m, t in zip(bench.everyone, made, strict=True)}
+    timed = datetime.fromisoformat(bench.speed.created)
+    created = [
+        timed if MEASURES[measure].kind == "speed" else answered[candidate]
+        for candidate, measure in measurements.select("candidate", "measure").iter_rows()
+    ]
+    kind = measurements.schema["created"]
+    return measurements.with_columns(pl.Series("created", created, dtype=kind))
 
 
 def _answers(bench: Bench, subjects: Sequence[Subject], split: str) -> AnswersTable:
