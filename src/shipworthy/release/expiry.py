@@ -12,13 +12,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from shipworthy.core.records import Answer, Limit, Verdict
-from shipworthy.release.judgement import Judgement, Phrase
+from shipworthy.release.judgement import Judgement, Phrase, SelftestEvidence
 
 if TYPE_CHECKING:
     import polars as pl
 
 REASON = "expired"
 """The reason of a verdict that rests on evidence which has become too old."""
+
+SELFTEST = "selftest"
+"""The reason of a verdict that no self-test vouches for."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,20 @@ def expired(judgement: Judgement, *, now: datetime) -> tuple[Expired, ...]:
 
 
 def without_expired_evidence(judgement: Judgement, *, now: datetime) -> Judgement:
-    """Return a judgement that ships on no expired evidence; its notes say what is too old."""
+    """Return a judgement that ships on no expired evidence; its notes say what is too old.
+
+    A self-test that did not pass or has ended is as good as none: then nothing ships.
+    """
+    if judgement.answer is Answer.SHIP and _is_over(judgement.selftest, now):
+        assert judgement.selftest is not None
+        told = {"date": judgement.selftest.expires[:10] or judgement.selftest.created[:10]}
+        return replace(
+            judgement,
+            verdicts=tuple(_undecided(v, SELFTEST) for v in judgement.verdicts),
+            answer=Answer.UNDECIDED,
+            best=None,
+            notes=(*judgement.notes, Phrase("approval.selftest_ended", told)),
+        )
     old = expired(judgement, now=now)
     names = {c.id: c.name for c in judgement.candidates}
     shipping = {v.candidate for v in judgement.verdicts if v.answer is Answer.SHIP}
@@ -84,10 +100,17 @@ def without_expired_evidence(judgement: Judgement, *, now: datetime) -> Judgemen
     return found
 
 
-def _undecided(verdict: Verdict) -> Verdict:
+def _is_over(selftest: SelftestEvidence | None, now: datetime) -> bool:
+    if selftest is None:
+        return False
+    ended = selftest.expires and datetime.fromisoformat(selftest.expires) <= now
+    return bool(ended) or not selftest.passed
+
+
+def _undecided(verdict: Verdict, reason: str = REASON) -> Verdict:
     if verdict.answer is not Answer.SHIP:
         return verdict
-    return replace(verdict, answer=Answer.UNDECIDED, reasons=(REASON,))
+    return replace(verdict, answer=Answer.UNDECIDED, reasons=(reason,))
 
 
 def _lowest(value: float) -> float:

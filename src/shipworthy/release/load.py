@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder."""
+"""A finished run, read back from its folder, as it counts now."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipworthy.core.records import Answer, Candidate
+from shipworthy.release.approvals import approved, open_place
 from shipworthy.release.judgement import Judgement
-from shipworthy.release.record import read_record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,8 +45,8 @@ class Run:
 def load_run(path: Path | str) -> Run:
     """Read a run from its folder (or a file in it).
 
+    What it rests on may have ended since: then it ships no more than `report` says.
     Raises InputError where there is no finished run.
     """
-    folder = Path(path)
-    folder = folder.parent if folder.is_file() else folder
-    return Run(folder, read_record(folder))
+    place = open_place(path)
+    return Run(place.folder, approved(place))

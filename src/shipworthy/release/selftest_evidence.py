@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from shipworthy.core.digest import digest_bytes, digest_json
 from shipworthy.core.records import Answer, Verdict
+from shipworthy.release.expiry import SELFTEST
 from shipworthy.release.judgement import Judgement, NextStep, Phrase, SelftestEvidence
 from shipworthy.release.policy import policy_digest
 from shipworthy.release.policy_fit import columns_of
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from shipworthy.release.policy import Policy
 
 KIND = "selftest"
-REASON = "selftest"
-"""The reason of a verdict that only the self-test keeps from shipping."""
-
 _ROOMS = ("core", "model", "measure", "release")
 _LIBRARIES = ("numpy", "scipy", "polars")
 _AHEAD = timedelta(hours=1)
@@ -176,7 +174,7 @@ def _undecided(judgement: Judgement, found: SelftestEvidence, columns: Sequence[
 def _held_back(verdict: Verdict) -> Verdict:
     if verdict.answer is not Answer.SHIP:
         return verdict
-    return replace(verdict, answer=Answer.UNDECIDED, reasons=(REASON,))
+    return replace(verdict, answer=Answer.UNDECIDED, reasons=(SELFTEST,))
 
 
 def _missing(what: str, candidate: str, columns: Sequence[str]) -> Phrase:
