@@ -232,6 +232,18 @@ def test_another_question_about_the_same_rows_is_a_look(tmp_path: Path) -> None:
     assert openings == [1, 2, 3, 4, 5]
 
 
+def test_another_parent_is_a_look_where_a_limit_compares_with_it(tmp_path: Path) -> None:
+    one, weaker = candidate(BASE, lost=1), candidate(BASE, lost=40)
+    for policy, expected in (([CHANGE], [1, 2, 1, 1]), ([LEVEL], [1, 1, 1, 1])):
+        looks = tmp_path / f"looks {len(expected)} {policy[0]['at_least']}.jsonl"
+        openings = [
+            judged(one, base=base, ledger=looks, policy=policy).opening
+            # The same answers in another order, beside another column, are the same parent.
+            for base in (BASE, weaker, BASE.reverse(), BASE.with_columns(note=pl.lit("x")))
+        ]
+        assert openings == expected
+
+
 def test_a_set_with_mostly_new_rows_starts_again(tmp_path: Path) -> None:
     looks = tmp_path / "looks.jsonl"
     everything = parent(3000)

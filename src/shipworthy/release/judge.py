@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shipworthy.core import locale
-from shipworthy.core.digest import digest_json
+from shipworthy.core.digest import digest_frame, digest_json
 from shipworthy.core.errors import InputError
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.openings import OpeningState, open_test, row_hashes, rows_sketch
@@ -21,9 +21,10 @@ from shipworthy.core.records import Candidate
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.model.predictions import Predictions, align, load_predictions
 from shipworthy.release.answers_table import AnswersTable, answers_table
+from shipworthy.release.asked import question_digest
 from shipworthy.release.examples import Form, choose_examples, form_of
 from shipworthy.release.judgement import Example, Judgement, Phrase
-from shipworthy.release.policy import Policy, load_policy, policy_digest
+from shipworthy.release.policy import Policy, load_policy
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.settle import settle
@@ -190,29 +191,34 @@ def _asked(
     score: str | Mapping[str, str] | None,
     intersections: int,
 ) -> str:
-    """Return a digest of the policy and of the options that change what its limits ask.
+    """Return a digest of what is asked of the rows; see `question_digest`.
 
-    Other groups, another unit or another column of answers are another question about the same
-    rows, and so another look at them; what no limit uses changes nothing.
+    Of the parent its answers count, whatever else its file holds.
     """
-    limits = policy.limits
-    every = any(
-        li.slices in ("each group", "worst group") or MEASURES[li.measure].kind == "spread"
-        for li in limits
+    scored = any("scores" in MEASURES[li.measure].needs for li in policy.limits)
+    return question_digest(
+        policy,
+        parent=_answered(parent, scores=scored),
+        unit=parent.unit,
+        groups=parent.groups,
+        intersections=intersections,
+        prediction=prediction,
+        positive=parent.positive,
+        score=(dict(score) if isinstance(score, Mapping) else score) if scored else None,
     )
-    columns = dict(score) if isinstance(score, Mapping) else score
-    needs = {need for li in limits for need in MEASURES[li.measure].needs}
-    return digest_json(
-        {
-            "policy": policy_digest(policy),
-            "prediction": prediction,
-            "unit": parent.unit,
-            "positive": parent.positive,
-            "score": columns if "scores" in needs else None,
-            "groups": sorted(parent.groups) if every else None,
-            "intersections": min(intersections, len(parent.groups)) if every else None,
+
+
+def _answered(parent: Predictions, *, scores: bool) -> str:
+    """Return a digest of what was answered on which row, in any order where rows have ids."""
+    import polars as pl
+
+    names = pl.Series(_row_names(parent), dtype=pl.String)
+    columns = {"row": names, "answer": pl.Series(parent.predicted)}
+    if scores and parent.scores is not None:
+        columns |= {
+            f"score {k}": pl.Series(parent.scores[:, k]) for k in range(parent.scores.shape[1])
         }
-    )
+    return digest_json([list(parent.classes), digest_frame(pl.DataFrame(columns).sort("row"))])
 
 
 def _open(
