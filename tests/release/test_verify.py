@@ -464,3 +464,81 @@ def test_names_of_one_file_are_read_once(tmp_path) -> None:
     for name in ("pipe", "none"):
         with pytest.raises(InputError, match=f"{name}: cannot be read"):
             digests_of({name: tmp_path / name})
+
+
+# -- what lies about what it is --------------------------------------------------------------------
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_run_with_a_ledger_beside_it_is_still_checked_as_a_run(made: Project, tmp_path) -> None:
+    """A folder that looks like a project as well must not hide what is wrong with the run."""
+    run = shutil.copytree(made.folder, tmp_path / made.folder.name)
+    (run / ".shipworthy").mkdir()
+    shutil.copy(run / "ledger.jsonl", run / ".shipworthy" / "ledger.jsonl")
+    assert check(made, run) == []
+    flip(run / "measurements.parquet")
+    assert ("measurements.parquet", "changed") in check(made, run)
+
+
+def test_a_bundle_with_an_empty_runs_folder_is_still_checked_as_a_bundle(
+    made: Project, tmp_path
+) -> None:
+    bundle = shutil.copytree(made.folder / "candidates" / BEST, tmp_path / "bundle")
+    shutil.copy(made.folder / "attestation.dsse.json", bundle)
+    flip(bundle / "model.safetensors")
+    for decoy in ("runs", ".shipworthy"):
+        (bundle / decoy).mkdir()
+        assert ("model.safetensors", "attested_changed") in check(made, bundle)
+        assert not verify(bundle).sound
+    shutil.copy(made.ledger.path, bundle / ".shipworthy" / "ledger.jsonl")
+    assert ("model.safetensors", "attested_changed") in check(made, bundle)
+
+
+def test_a_project_without_ledger_and_runs_is_nothing_to_verify(tmp_path) -> None:
+    (tmp_path / "empty" / "runs").mkdir(parents=True)
+    with pytest.raises(InputError):
+        verify(tmp_path / "empty")
+
+
+def test_a_ledger_that_names_a_folder_outside_looks_into_none_of_it(
+    made: Project, tmp_path
+) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "secret.txt").write_text("x", encoding="utf-8")
+
+    def edit(line):
+        values = dict(line.payload)
+        if line.kind == "artefact" and values["candidate"] == BEST:
+            values["candidate"] = "../../../../private"
+        return type(line)(**{**line.__dict__, "payload": values})
+
+    made.ledger.path.write_bytes(b"".join(rebuilt(made.ledger.path, edit)))
+    shutil.copy(made.ledger.path, made.folder / "ledger.jsonl")
+    found = verify(made.folder)
+    assert "outside" in {kind for _, kind in wrongs(found)}
+    assert "secret.txt" not in "".join(str(finding) for finding in found.findings)
+
+
+def test_a_model_that_nobody_recorded_is_extra(made: Project) -> None:
+    shutil.copytree(made.folder / "candidates" / BEST, made.folder / "candidates" / "0123456789ab")
+    assert {kind for _, kind in check(made)} == {"extra"}
+
+
+def test_links_that_lead_back_end(made: Project) -> None:
+    place = made.folder / "candidates" / BEST
+    for name in ("here", "there"):
+        (place / name).symlink_to(place, target_is_directory=True)
+    assert check(made) == []
+
+
+def test_names_from_a_ledger_move_no_cursor(made: Project, capsys) -> None:
+    from shipworthy.release.verified import lines
+
+    made.sign(made.ann, "ann\x1b[2J\nsound")
+    told = lines(verify(made.folder))
+    assert all(c.isprintable() for line in told for c in line)

@@ -92,12 +92,22 @@ def digest_folder(path: Path | str) -> str:
 
 
 def files_below(path: Path | str) -> dict[str, Path]:
-    """Return all files below a folder by relative name with forward slashes, sorted."""
+    """Return all files below a folder by relative name with forward slashes, sorted.
+
+    Links are followed, but not back into a folder that they lie in.
+    """
     root = Path(path)
     if not root.is_dir():
         raise InputError(text("error.digest.no_folder", path=path))
     found = {}
-    for folder, _, names in os.walk(root, followlinks=True):
+    above = {str(root): frozenset((_place(root),))}
+    for folder, inside, names in os.walk(root, followlinks=True):
+        inside[:] = [
+            name for name in inside if _place(os.path.join(folder, name)) not in above[folder]
+        ]
+        for name in inside:
+            below = os.path.join(folder, name)
+            above[below] = above[folder] | {_place(below)}
         for name in names:
             file = Path(folder) / name
             found[file.relative_to(root).as_posix()] = file
@@ -147,6 +157,11 @@ def forget_removed() -> None:
             del _memo[name]
         _memo_changed = _memo_changed or bool(gone)
     save_memo()
+
+
+def _place(folder: Path | str) -> tuple[int, int]:
+    state = os.stat(folder)
+    return state.st_dev, state.st_ino
 
 
 def _stamp(name: str) -> _Stamp:

@@ -18,6 +18,10 @@ from shipworthy.release.recorded import Recorded, recorded, runs_of
 from shipworthy.release.trusted import Trusted
 
 
+CANDIDATES = "candidates"
+"""Folder of a run with the models that it made."""
+
+
 @dataclass(frozen=True)
 class RunCheck:
     """What was found in run folders, and how many files and bytes were read for it."""
@@ -111,11 +115,13 @@ def _files(
             yield wrong(folder / path, "missing", **told)
         elif digests[folder / path] != file.sha256:
             yield wrong(folder / path, "changed", **told)
-    for place in record.folders:
-        if (folder / place).is_dir():
-            for name in files_below(folder / place):
-                if f"{place}/{name}" not in record.files:
-                    yield wrong(folder / place / name, "extra", ledger=ledger)
+    for candidate in record.folders:
+        if not _is_inside(candidate):
+            yield wrong(ledger, "outside", path=candidate[:80])
+    if record.folders and (folder / CANDIDATES).is_dir():
+        for name in files_below(folder / CANDIDATES):
+            if f"{CANDIDATES}/{name}" not in record.files:
+                yield wrong(folder / CANDIDATES / name, "extra", ledger=ledger)
 
 
 def _is_inside(path: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shipworthy.core.locale import number, text
+from shipworthy.release.cells import clean
 from shipworthy.release.findings import Finding, Level
 from shipworthy.release.ledger_checks import SignedLine
 
@@ -86,4 +87,5 @@ def lines(found: Verified) -> list[str]:
     order: tuple[Level, ...] = ("wrong", "warning", "note")
     marks = {level: text(f"verify.level_of.{level}") for level in order}
     told += [f"{marks[level]}  {finding}" for level in order for finding in found.of(level)]
-    return told
+    # Names and paths are those of whoever made the evidence.
+    return [clean(line) for line in told]
