@@ -186,6 +186,18 @@ def test_a_damaged_file_is_named(name: str, spoilt: str, kept: Path) -> None:
         ({"limits": None}, "damaged"),
         ({"candidates": [{"colour": "red"}]}, "damaged"),
         ({"created": "yesterday"}, "damaged"),
+        ({"created": "2026-11-26T12:00:00"}, "damaged"),
+        (
+            {
+                "selftest": {
+                    "passed": True,
+                    "policy_digest": "",
+                    "code": "",
+                    "created": "2026-11-26",
+                }
+            },
+            "damaged",
+        ),
         ({"run": "other"}, "decisions.parquet: the record of the run is damaged"),
     ],
 )
@@ -203,6 +215,18 @@ def test_a_document_that_is_a_list_and_one_without_a_key(kept: Path) -> None:
         (kept / VERDICT).write_text(content, "utf-8")
         with pytest.raises(InputError, match="damaged"):
             sw.load_run(kept)
+
+
+def test_a_document_that_is_very_deep(kept: Path) -> None:
+    (kept / VERDICT).write_text("[" * 100_000 + "]" * 100_000, "utf-8")
+    with pytest.raises(InputError, match="damaged"):
+        sw.load_run(kept)
+
+
+def test_numbers_of_other_columns(made: Judgement, kept: Path) -> None:
+    pl.DataFrame({"run": [made.run]}).write_parquet(kept / MEASUREMENTS)
+    with pytest.raises(InputError, match="measurements.parquet.*damaged"):
+        sw.load_run(kept)
 
 
 def test_a_table_of_other_columns(made: Judgement, kept: Path) -> None:

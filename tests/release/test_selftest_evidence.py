@@ -11,6 +11,7 @@ import pytest
 from sample import shipping, undecided
 
 from shipworthy.core.ledger import Ledger
+from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.records import Answer
 from shipworthy.release import selftest_evidence
 from shipworthy.release.judgement import Judgement
@@ -129,6 +130,26 @@ def test_evidence_of_other_code_is_none(
     monkeypatch.setattr(selftest_evidence, "code_digest", lambda: "another")
     settled(shipping(), policy(), ledger)
     assert [line.payload["code"] for line in ledger.lines()] == [code_digest(), "another"]
+
+
+def test_one_that_a_clock_ahead_wrote_is_never_fresh(
+    ledger: Ledger, runs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=400)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return ahead
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shipworthy.core.ledger.datetime", Ahead)
+        record_selftest(ledger, policy(), run_selftest(policy()))
+    lines = ledger.lines()
+    found = with_selftest(shipping(), policy(), ledger, groups=("domain",), now=ledger_now(lines))
+    assert found.selftest is not None
+    assert (len(ledger.lines()), len(runs)) == (2, 1)
+    assert datetime.fromisoformat(found.selftest.created) < datetime.now(UTC)
 
 
 def test_without_a_ledger_it_runs_once_in_a_process(runs: list[Any]) -> None:

@@ -345,9 +345,23 @@ def test_a_new_waiver_replaces_the_one_that_ended(people: Any) -> None:
     made, roster = people
     old = line(made, judged(), expires=NOW.isoformat())
     new = line(made, judged(), signer="dora")
-    for lines in ((old, new), (new, old)):
-        active, idle = weigh_waivers(lines, judged(), now=NOW, roster=roster)
-        assert ([w.person for w in active], idle) == (["dora"], ())
+    active, idle = weigh_waivers((old, new), judged(), now=NOW, roster=roster)
+    assert ([w.person for w in active], idle) == (["dora"], ())
+
+
+def test_a_later_waiver_that_ends_sooner_ends_the_longer_one(people: Any) -> None:
+    made, roster = people
+    long = line(made, judged(), signer="dora")
+    short = line(made, judged(), expires=(NOW + timedelta(days=2)).isoformat())
+    for days, counting in ((1, ["ada"]), (3, [])):
+        now = NOW + timedelta(days=days)
+        active, idle = weigh_waivers((long, short), judged(), now=now, roster=roster)
+        assert [w.person for w in active] == counting
+        assert [p.key for p in idle] == ["approval.idle.expired"] * (not counting)
+    # What somebody signed who may not waive takes nothing away.
+    other = line(made, judged(), signer="cy", role="ml-lead", expires=NOW.isoformat())
+    active, _ = weigh_waivers((long, other), judged(), now=NOW, roster=roster)
+    assert [w.person for w in active] == ["dora"]
 
 
 def later(judgement: Judgement, days: int) -> Judgement:

@@ -29,6 +29,7 @@ from shipworthy.core.records import (
     Candidate,
     Decision,
     Limit,
+    Measurement,
     Outcome,
     Verdict,
     to_frame,
@@ -84,9 +85,12 @@ def read_record(folder: Path | str) -> Judgement:
         raise InputError(text("error.record.version", path=place / VERDICT))
     measurements = _read(place / MEASUREMENTS, _frame)
     decisions = _read(place / DECISIONS, _frame)
+    lacking = {f.name for f in fields(Measurement)} - set(measurements.columns)
+    if lacking:
+        raise _damaged(place / MEASUREMENTS, ", ".join(sorted(lacking)))
     try:
         found = _judgement(document, measurements, decisions)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(place, f"{type(error).__name__}: {error}") from error
     if any(d.run != found.run for d in found.decisions):
         raise _damaged(place / DECISIONS, text("error.record.other_run"))
@@ -101,8 +105,9 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
         return reader(path)
     except FileNotFoundError as error:
         raise InputError(text("error.record.absent", folder=path.parent, file=path.name)) from error
-    except (ValueError, OSError, PolarsError) as error:
-        raise _damaged(path, translated(str(error).splitlines()[0])) from error
+    except (ValueError, OSError, PolarsError, RecursionError) as error:
+        told = str(error).splitlines() or [type(error).__name__]
+        raise _damaged(path, translated(told[0])) from error
 
 
 def _frame(path: Path) -> pl.DataFrame:
@@ -147,7 +152,7 @@ def _judgement(
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in names}
     values: dict[str, Any] = {
         **kept,
-        "created": datetime.fromisoformat(document["created"]),
+        "created": _time(document["created"]),
         "answer": Answer(document["answer"]),
         "limits": tuple(_limit(values) for values in document["limits"]),
         "parent": Candidate.from_dict(document["parent"]),
@@ -170,7 +175,18 @@ def _selftest(values: Mapping[str, Any] | None) -> SelftestEvidence | None:
     if values is None:
         return None
     kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return SelftestEvidence(**kept)
+    found = SelftestEvidence(**kept)
+    for written in filter(None, (found.created, found.expires)):
+        _time(written)
+    return found
+
+
+def _time(written: str) -> datetime:
+    """Return a time; raises ValueError for one that does not say its zone."""
+    time = datetime.fromisoformat(written)
+    if time.tzinfo is None:
+        raise ValueError(written)
+    return time
 
 
 def _limit(values: Mapping[str, Any]) -> Limit:

@@ -17,7 +17,6 @@ from shipworthy.release.record import VERDICT
 from shipworthy.release.recorded import Recorded, recorded, runs_of
 from shipworthy.release.trusted import Trusted
 
-
 CANDIDATES = "candidates"
 """Folder of a run with the models that it made."""
 

@@ -132,8 +132,10 @@ def _recorded(
         told = line.payload
         if line.kind != KIND or (told["policy_digest"], told["code"]) != (digest, code):
             continue
-        age = now - datetime.fromisoformat(line.created)
-        if age < -_AHEAD or (days is not None and age > timedelta(days=days)):
+        created = datetime.fromisoformat(line.created)
+        # now may be that very line's time: a clock that was ahead must not keep it fresh.
+        ahead = created - min(now, datetime.now(UTC)) > _AHEAD
+        if ahead or (days is not None and now - created > timedelta(days=days)):
             continue
         skipped = tuple(told.get("skipped", ()))
         # One that skipped more has shown less; one that failed might have passed with these skips.

@@ -25,6 +25,8 @@ KIND = "waiver"
 MOST_DAYS = 365
 """Longest that a waiver counts."""
 
+_EXPIRED = "approval.idle.expired"
+
 
 def active_waivers(
     lines: Iterable[Line], judgement: Judgement, *, now: datetime, roster: Roster | None
@@ -67,6 +69,10 @@ def weigh_waivers(
             if reason is None:
                 active[name, said[1]] = _waiver(line, candidate)
                 idle.pop((name, said[1]), None)
+            elif reason.key == _EXPIRED and (name, said[1]) in active:
+                # Whoever waives anew until a sooner day ends the longer waiver.
+                del active[name, said[1]]
+                idle[name, said[1]] = reason
             elif (name, said[1]) not in active and not _passed(judgement, candidate, said[1]):
                 idle[name, said[1]] = reason
     return tuple(active.values()), tuple(idle.values())
@@ -97,9 +103,7 @@ def apply_waivers(judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
         best=best,
         waivers=tuple(waivers),
         next_steps=tuple(
-            s
-            for s in judgement.next_steps
-            if answers.get(s.candidate) is not Answer.SHIP
+            s for s in judgement.next_steps if answers.get(s.candidate) is not Answer.SHIP
         ),
     )
 
