@@ -95,7 +95,7 @@ def without_expired_evidence(judgement: Judgement, *, now: datetime) -> Judgemen
         verdicts=verdicts,
         answer=Answer.SHIP if left else Answer.UNDECIDED,
         best=min(left, key=lambda name: _lowest(values[name]), default=None),
-        notes=(*judgement.notes, *said),
+        notes=(*(n for n in judgement.notes if n.key != "approval.expired"), *said),
     )
     return found
 
