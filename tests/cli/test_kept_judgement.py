@@ -5,7 +5,7 @@ from pathlib import Path
 import answers
 import approving
 import pytest
-from verb import COLUMNS, POLICY, Said, save, say
+from verb import COLUMNS, POLICY, Said, save, say, written
 
 from shipworthy.core.ledger import Ledger
 
@@ -69,11 +69,33 @@ def test_a_sign_off_in_the_folder_is_not_overwritten(
         capsys, "signoff", place / "kept", "--role", "fairness", "--as", "ada", "--team", team
     )
     assert said.code == 0, said.err
-    before = (place / "kept" / "ledger.jsonl").read_bytes()
+    before = written(place)
     said = judged(capsys, place)
     assert said.code == 2
     assert "holds entries that" in said.err
-    assert (place / "kept" / "ledger.jsonl").read_bytes() == before
+    # Neither the record, nor the ledger of looks, nor the page: the evidence is as it was.
+    assert written(place) == before
+    assert say(capsys, "verify", place / "kept", "--trusted-keys", team).code == 0
+
+
+def test_judging_without_a_ledger_goes_on_with_that_of_the_folder(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = approving.keys(place / "keys")
+    monkeypatch.setenv("SHIPWORTHY_KEYS", str(place / "keys"))
+    team = approving.team(place / "team.yaml", made)
+    plain = (
+        "judge", place / "base.csv", place / "good.csv", "--policy", place / "policy.yaml",
+        *COLUMNS, "--group", "domain", "--out", place / "kept",
+    )  # fmt: skip
+    assert say(capsys, *plain).code == 0
+    signed = say(
+        capsys, "signoff", place / "kept", "--role", "fairness", "--as", "ada", "--team", team
+    )
+    assert signed.code == 0, signed.err
+    assert say(capsys, *plain).code == 0
+    assert say(capsys, "verify", place / "kept", "--trusted-keys", team).code == 0
+    assert "earlier verdict" in say(capsys, "report", place / "kept", "--team", team).out
 
 
 def test_a_team_file_without_the_owner_is_refused(

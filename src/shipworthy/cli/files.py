@@ -75,7 +75,10 @@ def judge(
     from shipworthy.core.ledger import Ledger
     from shipworthy.release.judge import judge as judge_files
     from shipworthy.release.report import write_report
-    from shipworthy.release.settle import keep
+    from shipworthy.release.settle import LEDGER, keep
+
+    if out is not None and ledger is not None:
+        Ledger(ledger).check_copy(out / LEDGER)
 
     found = judge_files(
         parent,

@@ -107,11 +107,16 @@ class Ledger:
         Raises InputError where the place holds a ledger with entries that this one lacks.
         """
         with self.locked():
-            content = self.path.read_bytes()
-            with suppress(FileNotFoundError):
-                if not content.startswith(path.read_bytes()):
-                    raise InputError(text("error.ledger.other_copy", copy=path, path=self.path))
-            write_atomically(path, content)
+            self.check_copy(path)
+            write_atomically(path, self.path.read_bytes())
+
+    def check_copy(self, path: Path) -> None:
+        """Raise InputError where a place holds a ledger with entries that this one lacks."""
+        with suppress(FileNotFoundError):
+            copy = path.read_bytes()
+            own = self.path.read_bytes() if self.path.exists() else b""
+            if not own.startswith(copy):
+                raise InputError(text("error.ledger.other_copy", copy=path, path=self.path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -118,6 +118,14 @@ def describe(name: str) -> Description:
     )
 
 
+def text_key(name: str, what: str) -> str:
+    """Return the key of a text about a built-in thing, for records that know no language.
+
+    what: `source`, `licence` or `limits`.
+    """
+    return f"builtin.{_known(name, tuple(_PACKAGES))}.{what}"
+
+
 def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
     """Return the table that `builtin:sentiment` stands for."""
     _known(name, ("sentiment",))

@@ -119,6 +119,13 @@ def renew(place: Place, judgement: Judgement) -> Path:
     return write_report(judgement, place.folder / REPORT)
 
 
+def check_ledger(place: Place) -> None:
+    """Raise InputError where the run's copy of the ledger knows more than the ledger itself."""
+    copy = place.folder / LEDGER
+    if copy.absolute() != place.ledger.path.absolute():
+        place.ledger.check_copy(copy)
+
+
 def signer(roster: Roster, person: str, key: Path | None) -> tuple[Person, SigningKey]:
     """Return who signs and with which key.
 

@@ -48,11 +48,23 @@ def attest(folder: Path | str, judgement: Judgement, key: SigningKey) -> Path:
     signature, one of an earlier verdict is replaced. Raises InputError unless the run ships a
     bundle and every file is as it was recorded.
     """
+    path = Path(folder) / ATTESTATION
+    write_atomically(
+        path, unsigned(folder, judgement, Ledger(Path(folder) / LEDGER)).signed(key).text
+    )
+    return path
+
+
+def unsigned(folder: Path | str, judgement: Judgement, ledger: Ledger) -> Envelope:
+    """Return the envelope of what ships, with the signatures that it has so far; see `attest`.
+
+    ledger: where the run is recorded.
+    """
     place = Path(folder)
     best = judgement.best
     if judgement.answer is not Answer.SHIP or best is None:
         raise InputError(text("error.attest.not_ship", path=place, answer=judgement.answer))
-    found = recorded(Ledger(place / LEDGER).lines(), judgement.run)
+    found = recorded(ledger.lines(), judgement.run)
     digest = digest_file(place / VERDICT, memo=False)
     if found.verdict is None or found.verdict.payload["sha256"] != digest:
         raise InputError(text("error.attest.not_recorded", path=place))
@@ -64,8 +76,22 @@ def attest(folder: Path | str, judgement: Judgement, key: SigningKey) -> Path:
     if path.exists():
         before = read_envelope(path.read_bytes(), where=str(path))
         envelope = before if before.body == body else envelope
-    write_atomically(path, envelope.signed(key).text)
-    return path
+    return envelope
+
+
+def drop_stale(folder: Path) -> None:
+    """Remove an envelope that attests another verdict than `verdict.json` of the folder."""
+    path = folder / ATTESTATION
+    try:
+        verdict = json.loads(read_envelope(path.read_bytes(), where=str(path)).body)
+        told = verdict["predicate"][OWN]["verdict"]["sha256"]
+    except FileNotFoundError:
+        return
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        # Whatever lies there is for `verify` to name.
+        return
+    if told != digest_file(folder / VERDICT, memo=False):
+        path.unlink()
 
 
 def check_attestation(

@@ -19,7 +19,7 @@ from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
 from shipworthy.core.records import ALL_ROWS, Candidate, Decision, Slice
 from shipworthy.core.yaml import load_settings, read_yaml
-from shipworthy.release.card_origins import ORIGINS
+from shipworthy.release.card_origins import ORIGINS, in_words
 from shipworthy.release.display import Shown, measure_name, shown
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.judgement import Judgement
@@ -103,7 +103,7 @@ class Facts:
             return None
         try:
             found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return {"data": dict(found["data"]), "model": dict(found["model"])}
+            return in_words(found)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(text("error.card.origins", path=path)) from error
 

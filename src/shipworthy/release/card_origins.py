@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.digest import digest_file, digest_folder
-from shipworthy.data.builtin import PREFIX, describe
+from shipworthy.data.builtin import PREFIX, Description, describe
 from shipworthy.data.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -108,9 +108,8 @@ def _sources(settings: DataSettings) -> list[dict[str, Any]]:
         if str(written).startswith(PREFIX):
             told = describe(str(written))
             found.append(
-                {"key": key, "name": told.name, "version": told.version, "origin": told.source,
-                 "licence": told.licence, "sha256": told.sha256}
-            )  # fmt: skip
+                {"key": key, "name": told.name, "version": told.version, "sha256": told.sha256}
+            )
             continue
         found += [
             {"key": key, "name": file.name, "sha256": digest_file(file)}
@@ -124,7 +123,7 @@ def model_origin(name: str, folder: Path) -> dict[str, Any]:
 
     name: as in the project file; folder: where it lies. Keys: name, sha256, licence (an identifier,
     or None), licence_from (the file that says so), base_model (its name on the Hub, or None), and
-    for a builtin origin and terms.
+    for a builtin its version.
     """
     declared = _front_matter(folder / _README)
     config = _config(folder)
@@ -139,9 +138,29 @@ def model_origin(name: str, folder: Path) -> dict[str, Any]:
         "base_model": _hub_name(config.get("_name_or_path")),
     }
     if name.startswith(PREFIX):
-        told = describe(name)
-        found |= {"origin": told.source, "terms": told.licence, "version": told.version}
+        found["version"] = describe(name).version
     return found
+
+
+def in_words(origins: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run kept of its origins, with the texts about built-in things.
+
+    The record holds their names only; origin, licence and terms are in the language in use.
+    """
+    data, model = dict(origins["data"]), dict(origins["model"])
+    data["sources"] = [
+        {**one, "origin": told.source, "licence": told.licence} if told else one
+        for one in data["sources"]
+        for told in (_builtin(one["name"]),)
+    ]
+    told = _builtin(model["name"])
+    if told is not None:
+        model |= {"origin": told.source, "terms": told.licence}
+    return {"data": data, "model": model}
+
+
+def _builtin(name: str) -> Description | None:
+    return describe(name) if name.startswith(PREFIX) else None
 
 
 _README = "README.md"

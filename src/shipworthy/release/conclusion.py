@@ -187,7 +187,7 @@ def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler
 
 def _notes(bench: Bench) -> list[Phrase]:
     """What a reader must know about this run that no number says."""
-    from shipworthy.data.builtin import PREFIX, describe
+    from shipworthy.data.builtin import PREFIX, text_key
 
     project, notes = bench.shop.project, [Phrase("run.note.one_training")]
     if bench.skipped:
@@ -205,7 +205,7 @@ def _notes(bench: Bench) -> list[Phrase]:
         notes.append(Phrase("judge.note.independent"))
     source = project.data.source
     if source is not None and source.startswith(PREFIX):
-        notes.append(Phrase("run.note.builtin", {"limits": describe(source).limits}))
+        notes.append(Phrase("run.note.builtin", {"limits": Phrase(text_key(source, "limits"))}))
     return notes
 
 
@@ -214,7 +214,6 @@ def _evidence(bench: Bench) -> list[tuple[str, str]]:
     import polars as pl
 
     from shipworthy.core.locale import number
-    from shipworthy.data.builtin import PREFIX, describe
 
     project = bench.shop.project
     counted = pl.read_parquet(bench.data.folder / ROWS, columns=[SPLIT_COLUMN])[SPLIT_COLUMN]
@@ -228,5 +227,5 @@ def _evidence(bench: Bench) -> list[tuple[str, str]]:
     origins = {"run.evidence.source": project.data.source, "run.evidence.model": project.model}
     for key, name in origins.items():
         if name is not None:
-            told.append((key, str(describe(name)) if name.startswith(PREFIX) else name))
+            told.append((key, name))
     return told

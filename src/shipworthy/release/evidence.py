@@ -61,8 +61,18 @@ def evidence(survey: Survey) -> list[Row]:
             count=judgement.cached_stages,
         )
         rows.append(Row(text("report.evidence.took"), took))
-    rows += [Row(text(key) if has_text(key) else key, value) for key, value in judgement.evidence]
+    rows += [
+        Row(text(key) if has_text(key) else key, described(value))
+        for key, value in judgement.evidence
+    ]
     return [r for r in rows if r.value]
+
+
+def described(value: str) -> str:
+    """Return the value of a row: of a built-in thing where it comes from, in today's language."""
+    from shipworthy.data.builtin import PREFIX, describe
+
+    return str(describe(value)) if value.startswith(PREFIX) else value
 
 
 def holm_family(survey: Survey) -> int:

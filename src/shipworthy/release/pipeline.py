@@ -31,13 +31,14 @@ from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.asked import question_digest
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.record import REPORT, read_record
-from shipworthy.release.run_folder import put_together, write_documents
+from shipworthy.release.run_folder import check_copies, put_together, write_documents
 from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def run_project(
     with room_on_disk(root), hold(cache, wait=wait, tell=warn) as held:
         shop = Workshop(project, cache, tell, held.note)
         ledger = None if rehearse else Ledger(cache / LEDGER)
+        if ledger is not None:
+            check_copies(ledger, root / RUNS)
         reached = reach(shop, policy, ledger, only=only, started=started)
         if reached is not None and _forget_expired(reached, ledger):
             # Answers and timings that are too old are made again; the same look at the same rows.
@@ -138,7 +141,7 @@ def run_project(
         folder = root / RUNS / reached.run
         put_together(
             folder, reached.verdict.folder, reached.bench.everyone, policy, ledger,
-            text=text, roster=roster, by=by,
+            written=text, roster=roster, by=by,
         )  # fmt: skip
         write_atomically(
             folder / STAGE_KEYS, json.dumps({s.name: s.key for s in shop.stages}, indent=1)
@@ -279,8 +282,6 @@ def _nominated(bench: Bench) -> tuple[str, ...]:
 
 def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) -> tuple[str, Stage]:
     """Open the test rows (without a ledger: rehearse) and decide; return the run's id and stage."""
-    from shipworthy.core.locale import language
-
     candidates = {m.candidate.id: m.candidate.artefact_digest for m in bench.everyone[1:]}
     opening = OpeningState(family=len(nominated))
     if ledger is not None:
@@ -290,7 +291,7 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
             test_digest=digest,
             rows_sketch=sketch,
             candidates=candidates,
-            policy_digest=policy_digest(bench.policy),
+            policy_digest=_question(bench),
             nominated=nominated,
         )
     split = "validation" if ledger is None else "test"
@@ -317,7 +318,6 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
         inputs=_inputs(bench, split),
         settings={
             **settings,
-            "language": language(),
             "examples": bench.shop.project.report.examples,
             "prices": bench.shop.project.prices,
         },
@@ -344,6 +344,18 @@ def _asked(bench: Bench) -> dict[str, Any]:
         # A tie is broken by it.
         "order": [one.candidate.name for one in bench.everyone],
     }
+
+
+def _question(bench: Bench) -> str:
+    """Return a digest of what the test rows are asked, whichever candidates are."""
+    data, parent = bench.shop.project.data, bench.everyone[0].candidate
+    return question_digest(
+        bench.policy,
+        parent=parent.artefact_digest,
+        unit=data.unit,
+        groups=data.groups,
+        intersections=data.intersections,
+    )
 
 
 def _forget_expired(reached: Reached, ledger: Ledger | None) -> bool:

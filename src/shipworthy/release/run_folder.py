@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipworthy.core.errors import ShipworthyError
+from shipworthy.core.errors import InputError, ShipworthyError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale import text
 from shipworthy.core.stage_outputs import link_into
 from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.record import read_record
-from shipworthy.release.settle import keep, settle
+from shipworthy.release.settle import LEDGER, keep, settle
 
 if TYPE_CHECKING:
     from shipworthy.core.ledger import Ledger
@@ -28,21 +29,35 @@ def put_together(
     policy: Policy,
     ledger: Ledger | None,
     *,
-    text: str,
+    written: str,
     roster: Roster | None,
     by: str,
 ) -> None:
     """Make the run folder: links to what was made, the project file, and the settled record.
 
     measured: folder of the record as it was measured. It never lies in a run folder itself: it may
-    say "ship" where a self-test is due. text: of the project file; by: who ran it.
+    say "ship" where a self-test is due. written: the text of the project file; by: who ran it.
     """
     for one in everyone:
         link_into(one.folder, folder / one.candidate.folder)
-    if text:
-        write_atomically(folder / "project.yaml", text)
+    if written:
+        write_atomically(folder / "project.yaml", written)
     link_into(measured, folder, names=(ANSWERS, ORIGINS))
     keep(settle(read_record(measured), policy, ledger, roster=roster), folder, ledger, by=by)
+
+
+def check_copies(ledger: Ledger, runs: Path) -> None:
+    """Raise InputError where a run of this ledger has a copy that knows more than the ledger.
+
+    runs: the folder of run folders. Looks at the test rows would be counted anew. A run that was
+    brought from elsewhere is no business of this ledger, unless there is none.
+    """
+    own = ledger.path.read_bytes() if ledger.path.is_file() else b""
+    for path in sorted(runs.glob(f"*/{LEDGER}")):
+        copy = path.read_bytes()
+        of_this = not own or own.partition(b"\n")[0] == copy.partition(b"\n")[0]
+        if of_this and not own.startswith(copy):
+            raise InputError(text("error.ledger.cut", path=ledger.path, copy=path))
 
 
 def write_documents(folder: Path, warn: Callable[[str], None]) -> None:

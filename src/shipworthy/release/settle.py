@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import ledger_now
+from shipworthy.release.attestation import drop_stale
+from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import write_record
 from shipworthy.release.recorded import record_run
@@ -28,7 +30,7 @@ LEDGER = "ledger.jsonl"
 def settle(
     measured: Judgement, policy: Policy, ledger: Ledger | None, *, roster: Roster | None
 ) -> Judgement:
-    """Return a judgement with the waivers that count, and shipping only with a fresh self-test.
+    """Return a judgement with the waivers that count, shipping on fresh evidence and self-test only.
 
     ledger: None where nothing is kept; waivers then do not exist, and the self-test is made now.
     roster: who may waive what. Raises InputError where the ledger is broken.
@@ -37,6 +39,7 @@ def settle(
     now = ledger_now(lines)
     waivers = active_waivers(lines, measured, now=now, roster=roster)
     found = apply_waivers(measured, waivers) if waivers else measured
+    found = without_expired_evidence(found, now=now)
     return with_selftest(found, policy, ledger, groups=measured.groups, now=now)
 
 
@@ -44,10 +47,19 @@ def keep(judgement: Judgement, folder: Path, ledger: Ledger | None, *, by: str =
     """Write the record of a judgement, note it in the ledger, and return the path of its page.
 
     by: id of the person that ran it. The folder gets a copy of the ledger, so that it can be
-    checked wherever it goes.
+    checked wherever it goes; without a ledger, one that the folder has of its own goes on. An
+    attestation of an earlier verdict is removed. Raises InputError, before anything is written,
+    where the folder holds a ledger with entries that this one lacks.
     """
+    copy = folder / LEDGER
+    if ledger is None and copy.is_file():
+        ledger = Ledger(copy)
+    if ledger is not None:
+        ledger.check_copy(copy)
     page = write_record(judgement, folder)
+    drop_stale(folder)
     if ledger is not None:
         record_run(ledger, folder, judgement, by=by)
-        ledger.copy_to(folder / LEDGER)
+        if ledger.path.absolute() != copy.absolute():
+            ledger.copy_to(copy)
     return page

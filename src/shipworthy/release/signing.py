@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipworthy.core.errors import InputError
-from shipworthy.core.keys import SigningKey
 from shipworthy.core.locale import text
 from shipworthy.release.approvals import (
     Place,
     append_signed,
     approved,
+    check_ledger,
     check_role,
     open_place,
     renew,
     signer,
 )
-from shipworthy.release.attestation import attest
+from shipworthy.release.attestation import attest, unsigned
 from shipworthy.release.judgement import Approval, Judgement, SignOff
+from shipworthy.release.recorded import record_run, recorded
 from shipworthy.release.signoff import KIND
 
 CANDIDATES = "candidates"
@@ -67,8 +68,15 @@ def sign_off(
             text("error.approval.not_role", file=place.team.file, person=who.id, role=role,
                  roles=roles)
         )  # fmt: skip
-    before = _signed(approved(place), role)
+    judgement = approved(place)
+    if _ships_a_bundle(place, judgement):
+        # What could not be attested is not signed off either.
+        unsigned(place.folder, judgement, place.ledger)
+    before = _signed(judgement, role)
     if before is None:
+        if recorded(place.ledger.lines(), judgement.run).verdict is None:
+            # A folder that was judged without a ledger: the first sign-off begins its own.
+            record_run(place.ledger, place.folder, place.judgement)
         content = {
             "run": place.judgement.run,
             "verdict_sha256": place.verdict_digest,
@@ -80,21 +88,21 @@ def sign_off(
     found = _signed(now, role)
     assert found is not None  # it was there before or was written just now
     page = renew(place, now)
-    return Signed(found, before is None, now, page, _attested(place, now, secret))
+    path = attest(place.folder, now, secret) if _ships_a_bundle(place, now) else None
+    return Signed(found, before is None, now, page, path)
 
 
-def _attested(place: Place, judgement: Judgement, key: SigningKey) -> Path | None:
-    """Sign the statement about what ships; files that `judge` was given are no bundle."""
+def _ships_a_bundle(place: Place, judgement: Judgement) -> bool:
+    """Say whether there is a bundle to attest; files that `judge` was given are none."""
     best = judgement.best
-    if best is None or not (place.folder / CANDIDATES / best).is_dir():
-        return None
-    return attest(place.folder, judgement, key)
+    return best is not None and (place.folder / CANDIDATES / best).is_dir()
 
 
 def check_signable(place: Place) -> None:
     """Raise InputError where a verdict cannot be approved."""
     if place.judgement.kind == "rehearsal":
         raise InputError(text("error.approval.rehearsal", folder=place.folder))
+    check_ledger(place)
     if len(approved(place).waivers) != len(place.judgement.waivers):
         raise InputError(text("error.approval.ended", folder=place.folder))
 

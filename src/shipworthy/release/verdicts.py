@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,17 +140,25 @@ def reach_verdict(
         next_steps=tuple(steps),
         notes=notes,
         not_measured=(*more.pop("not_measured", ()), *_not_measured(question, measurements)),
-        versions=used_versions(),
+        versions=used_versions(everything=question.kind != "judge"),
         **more,
     )
 
 
-def used_versions() -> dict[str, str]:
-    """Return the versions of this package and of libraries in use that make numbers."""
-    from importlib.metadata import version
+def used_versions(*, everything: bool) -> dict[str, str]:
+    """Return the versions of this package and of libraries that make numbers.
 
-    used = [name for name in LIBRARIES if name in sys.modules]
-    return {name: version(name) for name in ("shipworthy", *used)}
+    everything: all that are installed. Stages of a run are keyed by them, so that answers from the
+    cache were made with these versions too, although nothing is loaded now. Else those in use.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"shipworthy": version("shipworthy")}
+    for name in LIBRARIES:
+        if everything or name in sys.modules:
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
+    return found
 
 
 def _fewer(

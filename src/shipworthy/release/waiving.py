@@ -13,7 +13,14 @@ from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.ledger_texts import secret_in
 from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate, Limit, Outcome
-from shipworthy.release.approvals import append_signed, approved, open_place, renew, signer
+from shipworthy.release.approvals import (
+    append_signed,
+    approved,
+    check_ledger,
+    open_place,
+    renew,
+    signer,
+)
 from shipworthy.release.judgement import Judgement, Waiver
 from shipworthy.release.mask import mask
 from shipworthy.release.policy import Policy, SelftestRule, may_be_waived
@@ -64,6 +71,7 @@ def waive(
     judgement = place.judgement
     if judgement.kind == "rehearsal":
         raise InputError(text("error.approval.rehearsal", folder=place.folder))
+    check_ledger(place)
     asked = find_limit(judgement, limit)
     _check_limit(asked)
     whose = _candidate(judgement, asked, candidate)
