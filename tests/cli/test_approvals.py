@@ -43,7 +43,8 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (kept.answer.value, [w.reason for w in kept.waivers]) == ("ship", [REASON])
     assert kept.selftest is not None and kept.selftest.passed
     kinds = [line.kind for line in Ledger(run / "ledger.jsonl").lines()]
-    assert kinds.index("waiver") < kinds.index("selftest") < kinds.index("verdict")
+    assert kinds.index("waiver") < kinds.index("selftest")
+    assert "verdict" in kinds[kinds.index("selftest") :]
     assert REASON in (run / "report.html").read_text("utf-8")
 
     said = say(capsys, *SIGN, "--role", "ml-lead", "--as", "ben", "--json")

@@ -14,6 +14,7 @@ from shipworthy.core.keys import SigningKey, new_key
 from shipworthy.core.ledger import Ledger
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import write_record
+from shipworthy.release.recorded import record_run
 
 PEOPLE = {
     "ada": ("fairness",),
@@ -71,9 +72,7 @@ def team(path: Path, made: dict[str, SigningKey], **changes: Any) -> Path:
 def kept(folder: Path, judgement: Judgement) -> Path:
     """Write a run folder with a ledger of its own."""
     write_record(judgement, folder)
-    ledger = Ledger(folder / "ledger.jsonl")
-    for one in (judgement.parent, *judgement.candidates):
-        ledger.append("artefact", artefact(judgement, one.id))
+    record_run(Ledger(folder / "ledger.jsonl"), folder, judgement)
     return folder
 
 

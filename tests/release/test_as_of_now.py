@@ -86,3 +86,35 @@ def test_a_run_is_loaded_as_recorded_while_it_counts(judged: Judgement, tmp_path
     folder = aged(judged, tmp_path / "run", days=2)
     assert load_run(folder).verdict is Answer.SHIP
     assert load_run(folder / "verdict.json").verdict is Answer.SHIP
+
+
+def test_a_waiver_on_old_evidence_writes_no_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import approving
+    import polars as pl
+
+    from shipworthy.core.ledger import Ledger
+    from shipworthy.release.waiving import waive
+
+    keys = approving.keys(tmp_path / "keys")
+    monkeypatch.setenv("SHIPWORTHY_KEYS", str(tmp_path / "keys"))
+    monkeypatch.delenv("SHIPWORTHY_PERSON", raising=False)
+    team = approving.team(tmp_path / "team.yaml", keys)
+    found = approving.judged(int8=60)
+    limits = (replace(found.limits[0], expires_days=30), *found.limits[1:])
+    past = timedelta(days=31)
+    old = replace(
+        found,
+        limits=limits,
+        created=found.created - past,
+        measurements=found.measurements.with_columns(pl.col("created") - past),
+    )
+    folder = approving.kept(tmp_path / "run", old)
+    until = (found.created + timedelta(days=9)).date().isoformat()
+    waived = waive(folder, limit=approving.GROUPS, reason=approving.REASON, until=until,
+                   person="ada", team=team)  # fmt: skip
+    assert waived.judgement.answer is Answer.UNDECIDED
+    assert read_record(folder).answer is Answer.UNDECIDED
+    told = [li.payload for li in Ledger(folder / "ledger.jsonl").lines() if li.kind == "verdict"]
+    assert {payload["answer"] for payload in told} == {"hold", "undecided"}

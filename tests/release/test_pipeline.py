@@ -8,8 +8,10 @@ from toy_project import PROJECT, ledger_lines, run
 
 from shipworthy.cli.main import run as shipworthy
 from shipworthy.core.records import Answer
+from shipworthy.release.asked import question_digest
 from shipworthy.release.load import load_run
 from shipworthy.release.pipeline import Finished
+from shipworthy.release.project import load_project
 
 
 def test_a_run_reaches_a_verdict_and_leaves_its_record(folder: Path, finished: Finished) -> None:
@@ -167,3 +169,16 @@ def test_a_wrong_project_file_is_one_line_and_nothing_is_written(
     for word in told:
         assert word in error
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_the_rows_are_asked_is_in_the_ledger(folder: Path, finished: Finished) -> None:
+    judgement = finished.judgement
+    assert judgement is not None
+    (line,) = [json.loads(row) for row in ledger_lines(folder) if '"kind":"opening"' in row][:1]
+    policy = load_project(folder / "shipworthy.yaml").policy.policy()
+    asked = {"unit": "author", "groups": ["shop"], "intersections": 1}
+    parent = judgement.parent.artefact_digest
+    told = line["payload"]["policy_digest"]
+    assert told == question_digest(policy, parent=parent, **asked)
+    assert told != question_digest(policy, parent="another", **asked)
+    assert told != question_digest(policy, parent=parent, **{**asked, "unit": None})

@@ -23,6 +23,7 @@ from shipworthy.release.approvals import append_signed, approved, open_place
 from shipworthy.release.documents import to_json
 from shipworthy.release.judgement import Approval, SelftestEvidence
 from shipworthy.release.record import VERDICT, read_record
+from shipworthy.release.recorded import record_run
 from shipworthy.release.report import render_report
 from shipworthy.release.signing import sign_off
 from shipworthy.release.signoff import approval_of, owners, who_trained
@@ -108,6 +109,9 @@ def test_a_changed_verdict_makes_the_sign_off_stale(desk: Desk) -> None:
     assert found.missing == ("ml-lead", "fairness")
     judgement = approved(open_place(desk.run, team=desk.team))
     assert "signed an earlier verdict of this run" in Page(render_report(judgement)).text
+    with pytest.raises(InputError, match="not the file that was recorded"):
+        desk.sign("fairness", person="ada")
+    record_run(desk.ledger, desk.run, read_record(desk.run))
     assert desk.sign("fairness", person="ada").written
     assert desk.approval.stale == ()
 

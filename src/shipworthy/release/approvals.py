@@ -7,7 +7,8 @@ run folder has a copy; a folder of `judge` has a ledger of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import REPORT, VERDICT, read_record
 from shipworthy.release.report import write_report
+from shipworthy.release.run_checks import altered
 from shipworthy.release.signoff import approval_of, who_trained
 from shipworthy.release.waivers import not_yet, unexpired, weigh_waivers, with_those_left
 from shipworthy.team.roster import Person, Roster, load_roster
@@ -120,10 +122,29 @@ def renew(place: Place, judgement: Judgement) -> Path:
 
 
 def check_ledger(place: Place) -> None:
-    """Raise InputError where the run's copy of the ledger knows more than the ledger itself."""
+    """Raise InputError where the run is not as its ledger recorded it, or its copy knows more.
+
+    What is signed or decided again would else carry what was edited into the ledger.
+    """
     copy = place.folder / LEDGER
     if copy.absolute() != place.ledger.path.absolute():
         place.ledger.check_copy(copy)
+    path = place.ledger.path
+    for finding in altered(place.folder, place.ledger.lines(), place.judgement.run, ledger=path):
+        raise InputError(text("error.approval.altered", finding=finding))
+
+
+@contextmanager
+def undisturbed(place: Place, seen: str) -> Iterator[None]:
+    """Let nobody else write the run's verdict during the block.
+
+    seen: digest of `verdict.json` as it was read. Raises InputError where it is another by now:
+    what somebody saw is what they sign.
+    """
+    with place.ledger.locked():
+        if place.verdict_digest != seen:
+            raise InputError(text("error.approval.changed", folder=place.folder))
+        yield
 
 
 def signer(roster: Roster, person: str, key: Path | None) -> tuple[Person, SigningKey]:

@@ -77,12 +77,12 @@ def check_runs(
 def altered(folder: Path, lines: Sequence[Line], run: str, *, ledger: Path) -> tuple[Finding, ...]:
     """Return how the files of a run are not as a ledger recorded them, whatever was attested.
 
-    ledger: its path, for messages. A run that is not recorded at all is one finding.
+    ledger: its path, for messages. Of a run that it does not know nothing can be said.
     """
     whole = [line for line in lines if not misfits(line.kind, line.payload)]
     record = recorded(whole, run)
     if record.verdict is None:
-        return (wrong(folder, "unrecorded", ledger=ledger),)
+        return ()
     places = {path: folder / path for path in record.files if _is_inside(path)}
     read = digests_of({path: place for path, place in places.items() if place.is_file()})
     digests = {places[path]: digest for path, digest in read.items()}

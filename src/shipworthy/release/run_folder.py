@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,9 @@ def put_together(
     if written:
         write_atomically(folder / "project.yaml", written)
     link_into(measured, folder, names=(ANSWERS, ORIGINS))
-    keep(settle(read_record(measured), policy, ledger, roster=roster), folder, ledger, by=by)
+    # Whoever waives or signs at this moment waits, so that a record is of one writer.
+    with nullcontext() if ledger is None else ledger.locked():
+        keep(settle(read_record(measured), policy, ledger, roster=roster), folder, ledger, by=by)
 
 
 def check_copies(ledger: Ledger, runs: Path) -> None:

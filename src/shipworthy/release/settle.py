@@ -30,7 +30,7 @@ LEDGER = "ledger.jsonl"
 def settle(
     measured: Judgement, policy: Policy, ledger: Ledger | None, *, roster: Roster | None
 ) -> Judgement:
-    """Return a judgement with the waivers that count, shipping on fresh evidence and self-test only.
+    """Return a judgement with the waivers that count; only fresh evidence and self-tests ship.
 
     ledger: None where nothing is kept; waivers then do not exist, and the self-test is made now.
     roster: who may waive what. Raises InputError where the ledger is broken.

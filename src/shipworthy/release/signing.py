@@ -16,6 +16,7 @@ from shipworthy.release.approvals import (
     open_place,
     renew,
     signer,
+    undisturbed,
 )
 from shipworthy.release.attestation import attest, unsigned
 from shipworthy.release.judgement import Approval, Judgement, SignOff
@@ -56,9 +57,11 @@ def sign_off(
 
     person, key: see `approvals.signer`. team, ledger: files other than the project's.
     Raises InputError where the person, the key or the role is not of the team, and where the
-    verdict is none to sign: a rehearsal, or one that rests on a waiver that does not count.
+    verdict is none to sign: a rehearsal, one that was edited or changed meanwhile, or one that
+    rests on what does not count any more.
     """
     place = open_place(run, team=team, ledger=ledger)
+    seen = place.verdict_digest
     check_signable(place)
     check_role(place.team, role)
     who, secret = signer(place.team, person, key)
@@ -68,22 +71,23 @@ def sign_off(
             text("error.approval.not_role", file=place.team.file, person=who.id, role=role,
                  roles=roles)
         )  # fmt: skip
-    judgement = approved(place)
-    if _ships_a_bundle(place, judgement):
-        # What could not be attested is not signed off either.
-        unsigned(place.folder, judgement, place.ledger)
-    before = _signed(judgement, role)
-    if before is None:
-        if recorded(place.ledger.lines(), judgement.run).verdict is None:
-            # A folder that was judged without a ledger: the first sign-off begins its own.
-            record_run(place.ledger, place.folder, place.judgement)
-        content = {
-            "run": place.judgement.run,
-            "verdict_sha256": place.verdict_digest,
-            "role": role,
-            "person": who.id,
-        }
-        append_signed(place.ledger, KIND, content, secret)
+    with undisturbed(place, seen):
+        judgement = approved(place)
+        if _ships_a_bundle(place, judgement):
+            # What could not be attested is not signed off either.
+            unsigned(place.folder, judgement, place.ledger)
+        before = _signed(judgement, role)
+        if before is None:
+            if recorded(place.ledger.lines(), judgement.run).verdict is None:
+                # A folder that was judged without a ledger: the first sign-off begins its own.
+                record_run(place.ledger, place.folder, place.judgement)
+            content = {
+                "run": place.judgement.run,
+                "verdict_sha256": place.verdict_digest,
+                "role": role,
+                "person": who.id,
+            }
+            append_signed(place.ledger, KIND, content, secret)
     now = approved(place)
     found = _signed(now, role)
     assert found is not None  # it was there before or was written just now
@@ -103,8 +107,11 @@ def check_signable(place: Place) -> None:
     if place.judgement.kind == "rehearsal":
         raise InputError(text("error.approval.rehearsal", folder=place.folder))
     check_ledger(place)
-    if len(approved(place).waivers) != len(place.judgement.waivers):
+    now = approved(place)
+    if len(now.waivers) != len(place.judgement.waivers):
         raise InputError(text("error.approval.ended", folder=place.folder))
+    if now.answer is not place.judgement.answer:
+        raise InputError(text("error.approval.too_old", folder=place.folder))
 
 
 def _signed(judgement: Judgement, role: str) -> SignOff | None:

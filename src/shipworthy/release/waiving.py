@@ -20,6 +20,7 @@ from shipworthy.release.approvals import (
     open_place,
     renew,
     signer,
+    undisturbed,
 )
 from shipworthy.release.judgement import Judgement, Waiver
 from shipworthy.release.mask import mask
@@ -68,7 +69,7 @@ def waive(
     does not belong into a report, and for all else that does not fit; nothing is written then.
     """
     place = open_place(run, team=team, ledger=ledger)
-    judgement = place.judgement
+    judgement, seen = place.judgement, place.verdict_digest
     if judgement.kind == "rehearsal":
         raise InputError(text("error.approval.rehearsal", folder=place.folder))
     check_ledger(place)
@@ -95,11 +96,12 @@ def waive(
         "reason": why,
         "expires": expires.isoformat(),
     }
-    line = append_signed(place.ledger, KIND, content, secret)
     steps = tuple(s for s in judgement.next_steps if not s.phrase.key.startswith("selftest."))
     fresh = replace(judgement, selftest=None, next_steps=steps)
-    settled = settle(fresh, policy_of(judgement), place.ledger, roster=place.roster)
-    keep(settled, place.folder, place.ledger)
+    with undisturbed(place, seen):
+        line = append_signed(place.ledger, KIND, content, secret)
+        settled = settle(fresh, policy_of(judgement), place.ledger, roster=place.roster)
+        keep(settled, place.folder, place.ledger)
     now = approved(replace(place, judgement=settled))
     waiver = next(w for w in settled.waivers if w.line == line.hash)
     return Waived(waiver, now, renew(place, now))
