@@ -98,6 +98,20 @@ def test_judging_without_a_ledger_goes_on_with_that_of_the_folder(
     assert "earlier verdict" in say(capsys, "report", place / "kept", "--team", team).out
 
 
+def test_looks_are_counted_by_the_ledger_of_the_folder_too(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(capsys, place).code == 0
+    base = answers.parent(2000)
+    save(answers.candidate(base, lost=3, gained=3), place / "other.csv")
+    said = say(
+        capsys, "judge", place / "base.csv", place / "other.csv", "--policy", place / "policy.yaml",
+        *COLUMNS, "--group", "domain", "--out", place / "kept", "--json",
+    )  # fmt: skip
+    assert said.json["opening"] == 2
+    assert say(capsys, "verify", place / "kept").code == 0
+
+
 def test_a_team_file_without_the_owner_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

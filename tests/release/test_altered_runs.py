@@ -16,6 +16,7 @@ from approving import GROUPS, REASON, judged
 from shipworthy.core.errors import InputError
 from shipworthy.core.ledger import Ledger
 from shipworthy.release import signing, waiving
+from shipworthy.release.card import write_cards
 from shipworthy.release.record import DECISIONS, VERDICT, read_record, write_record
 from shipworthy.release.recorded import record_run
 from shipworthy.release.signing import sign_off
@@ -111,3 +112,27 @@ def test_one_record_has_one_writer(run: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(waiving, "keep", watched)
     waived(run)
     assert len(tried) == 1
+
+
+def test_cards_follow_a_waiver_and_a_sign_off(run: Path) -> None:
+    write_cards(run, kinds=["model"])
+    card = run / "model_card.md"
+    assert REASON not in card.read_text("utf-8")
+    waived(run)
+    assert REASON in card.read_text("utf-8")
+    before = card.read_text("utf-8")
+    signed(run)
+    assert card.read_text("utf-8") != before
+    assert not (run / "datasheet.md").exists()
+
+
+def test_what_ends_in_between_leaves_no_earlier_verdict(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cards(run, kinds=["all"])
+    monkeypatch.setattr("shipworthy.release.record._parquet", lambda frame: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        waived(run)
+    left = {p.name for p in run.iterdir()}
+    assert not left & {VERDICT, "report.html"}
+    assert not [name for name in left if name.endswith(".md")]

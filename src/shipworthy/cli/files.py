@@ -77,6 +77,9 @@ def judge(
     from shipworthy.release.report import write_report
     from shipworthy.release.settle import LEDGER, keep
 
+    if out is not None and ledger is None and (out / LEDGER).is_file():
+        # It counts the looks as well, or they would begin anew in the same folder.
+        ledger = out / LEDGER
     if out is not None and ledger is not None:
         Ledger(ledger).check_copy(out / LEDGER)
 

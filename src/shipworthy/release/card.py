@@ -6,12 +6,12 @@ the error names it. What nobody measured or declared stands there as "none", and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from shipworthy.core.digest import digest_bytes
 from shipworthy.core.errors import InputError, nearest
@@ -22,6 +22,7 @@ from shipworthy.core.records import Answer
 from shipworthy.release.approvals import approved, open_place
 from shipworthy.release.card_facts import Facts
 from shipworthy.release.card_metadata import metadata
+from shipworthy.release.card_names import NAMES, Kind
 from shipworthy.release.card_staleness import check_fresh
 from shipworthy.release.card_statements import Section, Writer
 from shipworthy.release.card_tables import group_entries, limit_entries, other_entries
@@ -45,15 +46,6 @@ from shipworthy.release.technical_documentation import (
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-Kind: TypeAlias = Literal["model", "annex-iv", "datasheet"]
-
-NAMES: Mapping[Kind, str] = {
-    "model": "model_card",
-    "annex-iv": "technical_documentation",
-    "datasheet": "datasheet",
-}
-"""Name of each kind's file, without its ending."""
 
 
 @dataclass(frozen=True)

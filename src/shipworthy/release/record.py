@@ -60,7 +60,9 @@ def write_record(judgement: Judgement, folder: Path | str) -> Path:
     from shipworthy.release.report import write_report
 
     place = Path(folder)
-    (place / VERDICT).unlink(missing_ok=True)
+    # Nor must the page of an earlier verdict stay, should this one come to no end.
+    for name in (VERDICT, REPORT):
+        (place / name).unlink(missing_ok=True)
     decisions = [replace(d, run=judgement.run) for d in judgement.decisions]
     write_atomically(place / MEASUREMENTS, _parquet(judgement.measurements))
     write_atomically(place / DECISIONS, _parquet(to_frame(decisions, Decision)))

@@ -12,6 +12,7 @@ from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import text
 from shipworthy.core.stage_outputs import link_into
 from shipworthy.release.answers_table import ANSWERS
+from shipworthy.release.card_names import NAMES, Kind
 from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.record import read_record
 from shipworthy.release.settle import LEDGER, keep, settle
@@ -63,15 +64,27 @@ def check_copies(ledger: Ledger, runs: Path) -> None:
             raise InputError(text("error.ledger.cut", path=ledger.path, copy=path))
 
 
-def write_documents(folder: Path, warn: Callable[[str], None]) -> None:
+def documents_in(folder: Path) -> tuple[Kind, ...]:
+    """Return the kinds of cards that a run folder holds."""
+    return tuple(kind for kind, name in NAMES.items() if (folder / f"{name}.md").is_file())
+
+
+def write_documents(
+    folder: Path,
+    warn: Callable[[str], None] = lambda message: None,
+    *,
+    kinds: Sequence[Kind] = tuple(NAMES),
+) -> None:
     """Write the cards of a run, or leave none: one of an earlier verdict would be stale.
 
-    warn: called with the reason where there are none.
+    warn: called with the reason where there are none. kinds: the cards to write, all unless said.
     """
-    from shipworthy.release.card import NAMES, write_cards
+    from shipworthy.release.card import write_cards
 
+    if not kinds:
+        return
     try:
-        write_cards(folder, kinds=["all"])
+        write_cards(folder, kinds=kinds)
     except ShipworthyError as error:
         for name in NAMES.values():
             (folder / f"{name}.md").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.release.attestation import drop_stale
+from shipworthy.release.card_names import NAMES
 from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.record import write_record
@@ -48,14 +49,17 @@ def keep(judgement: Judgement, folder: Path, ledger: Ledger | None, *, by: str =
 
     by: id of the person that ran it. The folder gets a copy of the ledger, so that it can be
     checked wherever it goes; without a ledger, one that the folder has of its own goes on. An
-    attestation of an earlier verdict is removed. Raises InputError, before anything is written,
-    where the folder holds a ledger with entries that this one lacks.
+    attestation of an earlier verdict is removed, and so are cards. Raises InputError, before
+    anything is written, where the folder holds a ledger with entries that this one lacks.
     """
     copy = folder / LEDGER
     if ledger is None and copy.is_file():
         ledger = Ledger(copy)
     if ledger is not None:
         ledger.check_copy(copy)
+    # A kill must not leave what an earlier verdict said beside the record of this one.
+    for name in NAMES.values():
+        (folder / f"{name}.md").unlink(missing_ok=True)
     page = write_record(judgement, folder)
     drop_stale(folder)
     if ledger is not None:

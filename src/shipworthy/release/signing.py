@@ -21,6 +21,7 @@ from shipworthy.release.approvals import (
 from shipworthy.release.attestation import attest, unsigned
 from shipworthy.release.judgement import Approval, Judgement, SignOff
 from shipworthy.release.recorded import record_run, recorded
+from shipworthy.release.run_folder import documents_in, write_documents
 from shipworthy.release.signoff import KIND
 
 CANDIDATES = "candidates"
@@ -92,6 +93,8 @@ def sign_off(
     found = _signed(now, role)
     assert found is not None  # it was there before or was written just now
     page = renew(place, now)
+    # They say who signed.
+    write_documents(place.folder, kinds=documents_in(place.folder))
     path = attest(place.folder, now, secret) if _ships_a_bundle(place, now) else None
     return Signed(found, before is None, now, page, path)
 
