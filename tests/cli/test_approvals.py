@@ -37,7 +37,8 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, "report", run).code == 3
     said = say(capsys, *WAIVE)
     assert (said.code, said.err) == (0, "")
-    assert f"ada waived “{GROUPS}” for int8 until {SOON}, as fairness." in said.out
+    full = "Change in accuracy, each domain ≥ −3 points"
+    assert f"ada waived “{full}” for int8 until {SOON}, as fairness." in said.out
     assert "is now: ship" in said.out
     kept = read_record(run)
     assert (kept.answer.value, [w.reason for w in kept.waivers]) == ("ship", [REASON])
@@ -71,6 +72,29 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("Waived", REASON, "Signed", "ben as ml-lead", "ada as fairness"):
         assert word in top
     assert "Not signed" not in top
+
+
+def test_the_same_waiver_is_said_and_not_written(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert say(capsys, *WAIVE, "--json").json["written"] is True
+    lines = Ledger(run / "ledger.jsonl").lines()
+    again = say(capsys, *WAIVE)
+    assert (again.code, "already, as fairness; nothing was written." in again.out) == (0, True)
+    chinese = say(capsys, *WAIVE, "--lang", "zh")
+    assert "准确率相对父模型的变化，每个 domain ≥ −3 个百分点" in chinese.out
+    assert GROUPS not in chinese.out
+    assert Ledger(run / "ledger.jsonl").lines() == lines
+    longer = (datetime.now(UTC) + timedelta(days=40)).date().isoformat()
+    assert say(capsys, *changed("--until", longer), "--json").json["written"] is True
+
+
+def test_without_a_nominated_candidate_a_waiver_helps_nobody(
+    folder: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    approving.kept(folder / "run", replace(judged(), nominated=()))
+    said = say(capsys, *WAIVE)
+    assert (said.code, "no candidate was nominated" in said.err) == (2, True)
 
 
 def test_a_later_waiver_makes_sign_offs_stale(

@@ -71,7 +71,11 @@ def test_rerun_lists_makes_again_and_says_why_not(
     assert "1 equal, 0 different, 0 cannot be made again." in one.out
     unknown = say(capsys, "rerun", runs[0], "--measurement", "abc")
     assert (unknown.code, unknown.out, unknown.err.count("\n")) == (2, "", 1)
-    assert "`rerun RUN` lists all" in unknown.err
+    assert "holds no such number; `shipworthy rerun RUN` lists all" in unknown.err
+    near = say(capsys, "rerun", runs[0], "--measurement", reported[:-1])
+    assert (near.code, f"did you mean {reported!r}?" in near.err) == (2, True)
+    timings = say(capsys, "rerun", runs[0], "--timings")
+    assert (timings.code, timings.out, "--timings: goes with --all" in timings.err) == (2, "", True)
 
     everything = say(capsys, "rerun", runs[0], "--all", "--json")
     assert (everything.code, everything.json["equal"]) == (0, len(numbers))

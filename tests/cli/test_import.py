@@ -26,6 +26,8 @@ def test_a_log_becomes_a_table(
 def test_it_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a.csv"
     assert "24 rows from lm-eval" in say(capsys, "import", CHOICE, "--out", out).out
+    bare = say(capsys, "import", CHOICE.with_name("mlflow_table.json"), "--out", out).out
+    assert "30 rows from mlflow\n" in bare
     assert "24 行" in say(capsys, "import", CHOICE, "--out", out, "--lang", "zh").out
 
 

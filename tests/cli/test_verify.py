@@ -91,7 +91,7 @@ def test_bad_input_is_one_line(made: Project, tmp_path, capsys) -> None:
         (["verify", tmp_path / "none"], "no such file or folder"),
         (["verify", tmp_path], "holds nothing to verify"),
         (["verify", made.root, "--trusted-keys", tmp_path], "holds no public key"),
-        (["verify", made.root, "--trusted-keys", tmp_path / "x"], "no such key"),
+        (["verify", made.root, "--trusted-keys", tmp_path / "x"], "x: is not there; give a folder"),
         (["verify", made.root, "--head", "8"], "is not NUMBER:HASH"),
         (["verify", made.root, "--jobs", "0"], "--jobs 0: at least 1"),
         (["keys", "new", "../x", "--folder", tmp_path / "k"], "a key's name has letters"),
@@ -101,6 +101,18 @@ def test_bad_input_is_one_line(made: Project, tmp_path, capsys) -> None:
         assert (said.code, said.out) == (2, "")
         assert told in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "k").exists()
+
+
+def test_a_key_of_ones_own_is_shown_by_its_name(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("SHIPWORTHY_KEYS", str(tmp_path / "k"))
+    monkeypatch.chdir(tmp_path)
+    line = say(capsys, "keys", "new", "ann", "--json").json["key"]
+    assert line in say(capsys, "keys", "show", "ann").out
+    assert say(capsys, "keys", "show", "bob").code == 2
+    # A file of that name comes first.
+    other = say(capsys, "keys", "new", "eve", "--json").json
+    (tmp_path / "ann").write_text(f"{other['key']}\n", "utf-8")
+    assert other["fingerprint"] in say(capsys, "keys", "show", "ann").out
 
 
 def test_keys_are_made_and_shown(tmp_path, capsys) -> None:

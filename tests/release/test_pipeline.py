@@ -96,6 +96,8 @@ def test_a_rehearsal_decides_on_validation_and_never_ships(
     document = json.loads(capsys.readouterr().out)
     assert (code, document["exit_code"], document["verdict"]) == (4, 4, "undecided")
     assert document["kind"] == "rehearsal"
+    page = (Path(document["folder"]) / "report.html").read_text("utf-8")
+    assert "Inside all 3 limits on the validation rows; a rehearsal never ships." in page
     assert ledger_lines(folder) == before
     rehearsed = load_run(document["folder"]).measurements
     assert rehearsed["split"].unique().to_list() == ["validation"]

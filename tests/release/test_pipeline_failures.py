@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from toy_project import PROJECT, ledger_lines, run
@@ -101,6 +102,7 @@ def test_a_test_answer_that_fails_spends_no_opening(
     with monkeypatch.context() as patch:
         patch.setattr(answers, "write_answers", failing)
         (toy / ".shipworthy" / "ledger.jsonl").unlink()
+        rmtree(toy / "runs")
         with pytest.raises(StageError, match="a stage failed: test bf16: will not answer"):
             run(toy)
     assert ledger_lines(toy) == []

@@ -138,7 +138,8 @@ def test_hold_says_which_limit_and_by_how_much():
 def test_undecided_says_what_was_tested_and_what_would_decide():
     text = page(sample.undecided()).text
     assert "Inside 3 of 4 limits; on 1 the data cannot tell." in text
-    assert "2,029 rows of movie were tested; about 2,800 would decide." in text
+    assert "2,029 rows of movie were tested; if the measured value is the true one," in text
+    assert "about 2,800 would decide." in text
     assert "Next: about 770 more movie rows" in text
     assert "2,800 rows would" in text
     assert "83 % chance to decide, 12 % to pass" in text

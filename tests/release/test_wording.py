@@ -344,3 +344,19 @@ def test_chinese_puts_spaces_only_at_the_seams():
     assert capital("amazon 下降") == "amazon 下降"
     assert text("report.subject.group", measure="F1", group="A组") == "A组 组 F1"
     assert text("report.subject.all_rows", measure="F1") == "总体 F1"
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "said"),
+    [
+        ("size_mb", 0.044140, "0.044"),
+        ("size_mb", 0.0912, "0.091"),
+        ("size_mb", 0.1, "0.1"),
+        ("size_mb", 22.71, "22.7"),
+        ("size_mb", 0.0, "0.0"),
+        ("latency_p95_ms", 0.00312, "0.0031"),
+        ("accuracy", 0.00001, "0.00"),
+    ],
+)
+def test_a_small_size_or_time_is_not_nothing(measure, value, said):
+    assert shown(measure).figure(value) == said

@@ -88,6 +88,11 @@ def test_what_does_not_fit_is_named_by_line_and_key(
     assert "\n" not in str(caught.value)
 
 
+def test_of_people_none_of_whom_fits_the_first_problem_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="people.0..rolls: unknown key; did you mean 'roles'"):
+        load_roster(team(tmp_path, "people:\n  - {id: ada, rolls: [ml-lead]}\n"))
+
+
 @pytest.mark.parametrize("content", ["", "people: []\n", "- id: ada\n", "people:\n"])
 def test_a_team_without_people_is_none(content: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError):

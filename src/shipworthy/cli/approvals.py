@@ -88,6 +88,7 @@ def waive(
     from shipworthy.cli.output import choose_language, print_json
     from shipworthy.release.display import text
     from shipworthy.release.waiving import waive as waive_limit
+    from shipworthy.release.wording import limit_in_full
 
     choose_language(lang)
     found = waive_limit(
@@ -95,11 +96,19 @@ def waive(
         team=team, ledger=ledger,
     )  # fmt: skip
     if json:
-        print_json({**_seen(found.judgement, found.report), "waiver": asdict(found.waiver)})
+        print_json(
+            {
+                **_seen(found.judgement, found.report),
+                "written": found.written,
+                "waiver": asdict(found.waiver),
+            }
+        )
         return 0
     one = found.waiver
     names = {c.id: c.name for c in found.judgement.candidates}
-    print(text("waive.done", person=one.person, role=one.role, limit=one.limit,
+    said = next(limit_in_full(li) for li in found.judgement.limits if str(li) == one.limit)
+    what = "done" if found.written else "again"
+    print(text(f"waive.{what}", person=one.person, role=one.role, limit=said,
                name=names[one.candidate], date=one.expires[:10]))  # fmt: skip
     verdict = text(f"report.answer.{found.judgement.answer.value}")
     print(text("waive.verdict", run=found.judgement.run, verdict=verdict))

@@ -63,7 +63,8 @@ def rerun(
 ) -> int:
     """Make numbers of a finished run again, without its cache; without an option list their ids."""
     from shipworthy.cli.output import choose_language, print_json
-    from shipworthy.core.errors import EXIT_SHIP
+    from shipworthy.core.errors import EXIT_SHIP, InputError
+    from shipworthy.core.locale import text
     from shipworthy.release import rerun_page
     from shipworthy.release.load import load_run
     from shipworthy.release.rerun import recorded_numbers
@@ -71,6 +72,8 @@ def rerun(
 
     choose_language(lang)
     width = shutil.get_terminal_size((100, 24)).columns
+    if timings and not everything:
+        raise InputError(text("error.rerun.timings"))
     found = load_run(run)
     if not measurement and not everything:
         numbers = recorded_numbers(found)

@@ -57,8 +57,11 @@ def import_log(
             }
         )
         return 0
-    share = number(None if right is None else 100 * right, 1)
-    print(text("import.written", path=out, rows=number(table.height), tool=tool, right=share))
+    told = {"path": out, "rows": number(table.height), "tool": tool}
+    if right is None:
+        print(text("import.written.bare", **told))
+    else:
+        print(text("import.written", **told, right=number(100 * right, 1)))
     print(text("import.columns", names=", ".join(table.columns)))
     return 0
 

@@ -112,18 +112,18 @@ def new(
 
 
 def show(
-    path: Annotated[Path, typer.Argument(metavar="PATH")],
+    path: Annotated[Path, typer.Argument(metavar="KEY")],
     json: Json = False,
     lang: Language = None,
 ) -> int:
     """Show the public half of a key, as it goes into a team file; asks for no passphrase."""
     from shipworthy.cli.output import choose_language, print_json
     from shipworthy.core.errors import EXIT_SHIP
-    from shipworthy.core.keys import public_of
+    from shipworthy.core.keys import own_or_file, public_of
     from shipworthy.core.locale import text
 
     choose_language(lang)
-    key = public_of(path)
+    key = public_of(own_or_file(path))
     if json:
         print_json({"key": key.text, "fingerprint": key.fingerprint})
     else:

@@ -199,6 +199,12 @@ def read_public(line: str) -> PublicKey:
     return key
 
 
+def own_or_file(path: Path) -> Path:
+    """Return a file as it is, or the own key of this name where there is no such file."""
+    own = default_folder() / path
+    return own if path.name == str(path) and not path.exists() and own.is_file() else path
+
+
 def public_of(path: Path | str) -> PublicKey:
     """Read the public half from a `.pub` file or a private key; needs no passphrase."""
     place = Path(path).expanduser()

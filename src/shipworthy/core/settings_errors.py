@@ -43,6 +43,7 @@ def explain(
     problems = [
         _Problem(details, model_class, document, at) for details in error.errors(include_url=False)
     ]
+    problems = [p for p in problems if not p.is_echo] or problems
     first = min(_meant(problems), key=lambda problem: problem.line or 0)
     return SettingsError(
         first.sentence, file=document.file, line=first.line, key=first.key, fix=first.fix
@@ -85,6 +86,12 @@ class _Problem:
         self.wanted = ""
         self.fix = ""
         self.sentence = self._sentence(model_class, details["loc"])
+
+    @property
+    def is_echo(self) -> bool:
+        """Whether a list is called too short only since none of its items fits."""
+        many = isinstance(self.given, list | tuple) and len(self.given)
+        return self.kind == "too_short" and bool(many) and many >= self.context["min_length"]
 
     def _sentence(self, model_class: type[BaseModel], loc: KeyPath) -> str:
         if self.kind == "extra_forbidden":

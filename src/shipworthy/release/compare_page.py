@@ -15,7 +15,7 @@ from shipworthy.release.evidence import percent
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.load import Run
 from shipworthy.release.markdown_table import inert, markdown_table
-from shipworthy.release.wording import answer_word, outcome_word, phrase
+from shipworthy.release.wording import answer_word, bound_figure, outcome_word, phrase
 
 
 def lines(found: Comparison, *, width: int) -> list[str]:
@@ -196,7 +196,7 @@ def _change_form(m: Moved) -> Shown:
 
 
 def _measure_label(measure: str, relative_to: str, form: Shown) -> str:
-    name = capital(measure_name(measure, short=True))
+    name = capital(measure_name(measure))
     if relative_to == "parent" and not measure.startswith("turned"):
         name = capital(text("report.limit.change_parent", measure=measure_name(measure)))
     return text("report.column", name=name, unit=form.unit_text) if form.unit else name
@@ -235,8 +235,7 @@ def _side_cells(found: Comparison, s: Side) -> list[str]:
 def _decided(d: Decision | None) -> str:
     if d is None:
         return text("compare.not_asked")
-    form = shown(d.measure, relative=d.relative_to != "none", value_unit=d.value_unit)
-    bound = text(f"report.limit.{d.side}_sign", value=form.figure(d.bound))
+    bound = text(f"report.limit.{d.side}_sign", value=bound_figure(d))
     return text("compare.decided", bound=bound, outcome=outcome_word(d.decision))
 
 

@@ -39,11 +39,21 @@ class Shown:
         """Return the number without its unit; a dash for None and NaN."""
         if stored is None or math.isnan(stored):
             return NO_NUMBER
-        return number(self.value(stored), self.decimals, sign=self.signed)
+        return number(self.value(stored), self._places(stored), sign=self.signed)
 
     def size(self, stored: float) -> str:
         """Return the number without sign and unit, for "lost 1.7 points"."""
-        return number(abs(self.value(stored)), self.decimals)
+        return number(abs(self.value(stored)), self._places(stored))
+
+    def _places(self, stored: float) -> int:
+        """Return the decimals of a number: of a size or a time below 0.1 two digits that count.
+
+        A model of 40 kB is not of 0.0 MB.
+        """
+        value = abs(self.value(stored))
+        if self.unit not in ("mb", "ms") or not 0 < value < 0.1:
+            return self.decimals
+        return max(self.decimals, min(6, 1 - math.floor(math.log10(value))))
 
     def interval(self, low: float, high: float) -> str:
         """Return `[low, high]`; a dash where there is none."""

@@ -60,16 +60,21 @@ def without_expired_evidence(judgement: Judgement, *, now: datetime) -> Judgemen
 
     A self-test that did not pass or has ended is as good as none: then nothing ships.
     """
-    if judgement.answer is Answer.SHIP and _is_over(judgement.selftest, now):
-        assert judgement.selftest is not None
-        told = {"date": judgement.selftest.expires[:10] or judgement.selftest.created[:10]}
-        return replace(
-            judgement,
-            verdicts=tuple(_undecided(v, SELFTEST) for v in judgement.verdicts),
-            answer=Answer.UNDECIDED,
-            best=None,
-            notes=(*judgement.notes, Phrase("approval.selftest_ended", told)),
-        )
+    found = _without_old_numbers(judgement, now)
+    if found.answer is not Answer.SHIP or not _is_over(found.selftest, now):
+        return found
+    assert found.selftest is not None
+    told = {"date": (found.selftest.expires or found.selftest.created)[:10]}
+    return replace(
+        found,
+        verdicts=tuple(_undecided(v, SELFTEST) for v in found.verdicts),
+        answer=Answer.UNDECIDED,
+        best=None,
+        notes=(*found.notes, Phrase("approval.selftest_ended", told)),
+    )
+
+
+def _without_old_numbers(judgement: Judgement, now: datetime) -> Judgement:
     old = expired(judgement, now=now)
     names = {c.id: c.name for c in judgement.candidates}
     shipping = {v.candidate for v in judgement.verdicts if v.answer is Answer.SHIP}
@@ -90,14 +95,13 @@ def without_expired_evidence(judgement: Judgement, *, now: datetime) -> Judgemen
     verdicts = tuple(_undecided(v) if v.candidate in late else v for v in judgement.verdicts)
     left = [v.candidate for v in verdicts if v.answer is Answer.SHIP]
     values = objective_values(judgement.objective, judgement.measurements, left)
-    found = replace(
+    return replace(
         judgement,
         verdicts=verdicts,
         answer=Answer.SHIP if left else Answer.UNDECIDED,
         best=min(left, key=lambda name: _lowest(values[name]), default=None),
         notes=(*(n for n in judgement.notes if n.key != "approval.expired"), *said),
     )
-    return found
 
 
 def _is_over(selftest: SelftestEvidence | None, now: datetime) -> bool:

@@ -119,10 +119,10 @@ def _signed(
     try:
         key = check_payload_signature(line.kind, payload)
     except InputError:
-        yield wrong(where, "signature", kind=line.kind, person=payload["person"])
+        yield wrong(where, "signature", kind=_kind(line), person=payload["person"])
         return
     if [payload["head_number"], payload["head_hash"]] != [line.number - 1, line.previous]:
-        yield wrong(where, "moved", kind=line.kind, number=payload["head_number"])
+        yield wrong(where, "moved", kind=_kind(line), number=payload["head_number"])
     owner = trusted.owners.get(key) if trusted is not None else None
     signatures.append(
         SignedLine(
@@ -135,7 +135,7 @@ def _signed(
 
 def _foreign(where: str, line: Line, key: PublicKey, owner: str | None) -> Iterator[Finding]:
     person = line.payload["person"]
-    told = {"kind": line.kind, "person": person, "key": key.fingerprint}
+    told = {"kind": _kind(line), "person": person, "key": key.fingerprint}
     if owner is None:
         yield wrong(where, "foreign_key", **told)
     elif owner not in ("", person):
@@ -182,3 +182,8 @@ def _rows(path: Path) -> list[bytes]:
 def _flawed(level: Level, path: Path, flaw: Flaw) -> Finding:
     problem = Phrase(flaw.key, flaw.arguments)
     return Finding(level, f"{path}:{flaw.place}", Phrase("verify.line", {"problem": problem}))
+
+
+def _kind(line: Line) -> Phrase:
+    """Return what a signed line is, as people call it."""
+    return Phrase(f"verify.kind.{line.kind}")

@@ -210,6 +210,8 @@ def reach(
 def look(project: Project, *, root: Path) -> Workshop:
     """Look for every stage of a project and make none; `stages` are there, `missing` are not."""
     shop = Workshop(project, root / CACHE, look=True)
+    # What is wrong with it is said of the ledger itself, not of the copy below.
+    Ledger(root / CACHE / LEDGER).lines()
     with TemporaryDirectory() as place, suppress(StageError):
         # What opening the test rows would mean is found out on a copy.
         ledger = Ledger(Path(place) / LEDGER)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from shipworthy.core.device import device_flags
-from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_HOLD, EXIT_SHIP, InputError, nearest
+from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_HOLD, EXIT_SHIP, InputError, did_you_mean
 from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate, Measurement, Slice, measurement_id, to_frame
 from shipworthy.measure.catalogue import MEASURES
@@ -122,7 +122,7 @@ def rerun(
         by_id = {r.id: r for r in known}
         for one in wanted:
             if one not in by_id:
-                hint = nearest(one, by_id)
+                hint = did_you_mean(one, by_id) or text("error.rerun.unknown.fix")
                 raise InputError(text("error.rerun.unknown", id=one, run=run.folder, fix=hint))
         chosen = [by_id[one] for one in dict.fromkeys(wanted)]
     flags = {f for f in run.judgement.measurements["device_flags"].to_list() if f}

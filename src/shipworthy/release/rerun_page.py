@@ -113,8 +113,8 @@ def _ids(ids: Sequence[str], most: int = 3) -> str:
 
 def _about(asked: Survey, one: Recorded) -> list[str]:
     row = one.row
-    name = measure_name(row["measure"], short=True)
-    if row["relative_to"] != "none":
+    name = measure_name(row["measure"])
+    if row["relative_to"] != "none" and row["value_unit"] != "share":
         name = text(f"report.limit.change_{row['relative_to']}", measure=name)
     where = asked.slice_label(Slice.parse(row["slice"])) or text("report.all_rows")
     return [one.candidate.name, capital(name), where]
@@ -122,11 +122,13 @@ def _about(asked: Survey, one: Recorded) -> list[str]:
 
 def _figure(one: Recorded, value: float) -> str:
     row = one.row
-    form = shown(
-        row["measure"], relative=row["relative_to"] != "none" and row["value_unit"] != "share",
-        value_unit=row["value_unit"],
-    )  # fmt: skip
-    return f"{value:.4g}" if row["value_unit"] == "share" else form.with_unit(form.figure(value))
+    if row["value_unit"] == "share":
+        # Flips among all rows: a share that is measured against the parent, and no change of one.
+        form = shown("accuracy")
+    else:
+        relative = row["relative_to"] != "none"
+        form = shown(row["measure"], relative=relative, value_unit=row["value_unit"])
+    return form.with_unit(form.figure(value))
 
 
 def _recorded(one: Recorded) -> str:

@@ -116,7 +116,8 @@ class Models(Source):
         try:
             return load_project(path, root=self.root)
         except InputError as error:
-            raise Impossible(str(error)) from error
+            told = text("rerun.why.project", problem=error, root=self.root)
+            raise Impossible(told) from error
 
     @cached_property
     def rows(self) -> Rows:

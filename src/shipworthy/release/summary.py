@@ -178,7 +178,7 @@ def _unclear(survey: Survey, candidate: Candidate) -> str:
             return text("approval.all_waived")
         if verdict is not None and "not_nominated" in verdict.reasons:
             return text("report.why.not_nominated", count=len(rows))
-        for reason in ("selftest", "expired"):
+        for reason in ("selftest", "expired", "rehearsal"):
             if verdict is not None and reason in verdict.reasons:
                 return text(f"report.why.{reason}", count=len(rows))
         nominated = len(survey.judgement.nominated)
@@ -230,7 +230,9 @@ def why(survey: Survey, candidate: Candidate) -> str:
     if row is None:
         return text("report.why.short.no_limit")
     if row.outcome is Outcome.PASS:
-        known = (r for r in ("not_nominated", "selftest", "expired") if r in verdict.reasons)
+        known = (
+            r for r in ("not_nominated", "selftest", "expired", "rehearsal") if r in verdict.reasons
+        )
         return text(f"report.why.short.{next(known, 'correction')}")
     group, d = group_name(survey, row.decision), row.decision
     if row.outcome is Outcome.FAIL:

@@ -27,7 +27,9 @@ def load_trusted(path: Path | str) -> Trusted:
 
     Raises InputError where there is none or one of them is no ed25519 public key.
     """
-    place = Path(path)
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise InputError(text("error.verify.keys_absent", path=path))
     if place.is_dir():
         owners = {public_of(file): "" for file in sorted(place.glob("*.pub"))}
     elif place.suffix in (".yaml", ".yml"):

@@ -25,6 +25,7 @@ from shipworthy.release.approvals import (
 from shipworthy.release.judgement import Judgement, Waiver
 from shipworthy.release.mask import mask
 from shipworthy.release.policy import Policy, SelftestRule, may_be_waived
+from shipworthy.release.run_folder import documents_in, write_documents
 from shipworthy.release.settle import keep, settle
 from shipworthy.release.waivers import (
     KIND,
@@ -39,11 +40,15 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True)
 class Waived:
-    """What a waiver left: itself, and the run decided again."""
+    """What a waiver left: itself, and the run decided again.
+
+    written: False where the same waiver stood there before.
+    """
 
     waiver: Waiver
     judgement: Judgement
     report: Path
+    written: bool = True
 
 
 def waive(
@@ -96,15 +101,23 @@ def waive(
         "reason": why,
         "expires": expires.isoformat(),
     }
+    now = approved(place)
+    for one in now.waivers:
+        told = (one.candidate, one.limit, one.person, one.reason, one.expires)
+        if told == (whose.id, str(asked), who.id, why, content["expires"]):
+            return Waived(one, now, renew(place, now), written=False)
     steps = tuple(s for s in judgement.next_steps if not s.phrase.key.startswith("selftest."))
     fresh = replace(judgement, selftest=None, next_steps=steps)
+    documents = documents_in(place.folder)
     with undisturbed(place, seen):
         line = append_signed(place.ledger, KIND, content, secret)
         settled = settle(fresh, policy_of(judgement), place.ledger, roster=place.roster)
         keep(settled, place.folder, place.ledger)
     now = approved(replace(place, judgement=settled))
     waiver = next(w for w in settled.waivers if w.line == line.hash)
-    return Waived(waiver, now, renew(place, now))
+    page = renew(place, now)
+    write_documents(place.folder, kinds=documents)
+    return Waived(waiver, now, page)
 
 
 def policy_of(judgement: Judgement) -> Policy:
@@ -183,7 +196,7 @@ def _candidate(judgement: Judgement, limit: Limit, asked: str) -> Candidate:
         if len(open_ones) == 1:
             return open_ones[0]
         names = ", ".join(c.name for c in open_ones)
-        what = "which" if open_ones else "passed_by_all"
+        what = "which" if open_ones else "passed_by_all" if nominated else "none_nominated"
         raise InputError(text(f"error.waive.{what}", limit=limit, names=names))
     found = [c for c in judgement.candidates if asked in (c.name, c.id)]
     if len(found) != 1:

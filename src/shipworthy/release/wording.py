@@ -103,7 +103,7 @@ def limit_in_full(limit: Limit) -> str:
         form = shown(limit.measure, relative=relative, value_unit=ratio)
         figure = form.with_unit(f"{form.value(bound):.10g}".replace("-", "−"))
     sign = text(f"report.limit.{limit.side}_sign", value=figure)
-    return text("report.two", first=limit_title(limit), second=sign)
+    return text("report.limit.in_full", title=limit_title(limit), bound=sign)
 
 
 def bound_figure(decision: Decision) -> str:
