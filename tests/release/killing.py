@@ -39,7 +39,7 @@ class Server:
         paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
         environment = {
             **os.environ, MARK: self.mark, "PYTHONPATH": paths, "SHIPWORTHY_PROGRESS": "off",
-            "TOKENIZERS_PARALLELISM": "false",
+            "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -108,12 +108,13 @@ class Killer:
         after a stage was asked for, since the short ones would hardly ever be met.
         """
         if self.moments.random() < 1 / 3:
-            return self._kill(folder, 0, self.moments.uniform(0, self.run_seconds))
-        return self.after(folder, self.moments.randrange(1, 20))
+            # What is finished is not made again, so most runs of a chain are shorter than a whole.
+            return self._kill(folder, 0, self.moments.uniform(0, self.run_seconds / 2))
+        return self.after(folder, self.moments.randrange(1, 18))
 
     def after(self, folder: Path, stages: int) -> bool:
         """Kill a run soon after it has asked for so many stages; False where it had ended."""
-        return self._kill(folder, stages, self.moments.uniform(0, self.run_seconds / 20))
+        return self._kill(folder, stages, self.moments.uniform(0, self.run_seconds / 40))
 
     def _kill(self, folder: Path, stages: int, seconds: float) -> bool:
         lock = folder / ".shipworthy" / LOCK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 from tests.model.conftest import tiny_encoder
 
 from shipworthy.release.pipeline import Finished, run_project
@@ -68,9 +69,15 @@ def make_project(place: Path, text: str = PROJECT) -> Path:
 
 
 def run(folder: Path, text: str = PROJECT, **more: object) -> Finished:
+    """Run a project in this process, on one thread: others get the same bytes from it."""
     (folder / "shipworthy.yaml").write_text(text)
     project = load_project(folder / "shipworthy.yaml")
-    return run_project(project, root=folder, text=text, **more)  # type: ignore[arg-type]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run_project(project, root=folder, text=text, **more)  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def copied(finished: Path, target: Path) -> Path:
