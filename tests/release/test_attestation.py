@@ -2,6 +2,7 @@ import json
 import shutil
 from base64 import b64decode
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -211,6 +212,36 @@ def test_other_signers_and_edited_statements(made: Project, tmp_path) -> None:
     assert wrong(json.loads(other.text)) == ["verify.statement"]
     typed = replace(envelope, payload_type="text/plain", signatures=()).signed(made.ann)
     assert wrong(json.loads(typed.text)) == ["verify.statement"]
+
+
+def test_statements_that_say_less_or_point_elsewhere_are_none(made: Project) -> None:
+    path = attest(made.folder, made.judgement, made.ann)
+    envelope = read_envelope(path.read_bytes(), where="")
+    whole = json.loads(envelope.body)
+    for part, value in (
+        ("verdict", {"answer": "ship"}), ("verdict", "x"), ("ledger", None), ("waivers", [{}]),
+        ("candidate", {"id": "../../x"}), ("candidate", {"id": ".."}), ("candidate", {"id": ""}),
+    ):  # fmt: skip
+        told = json.loads(json.dumps(whole))
+        told["predicate"]["shipworthy"][part] = value
+        body = json.dumps(told).encode()
+        path.write_text(replace(envelope, body=body, signatures=()).signed(made.ann).text)
+        found = check_attestation(made.folder, load_trusted(made.keys))
+        assert [f.phrase.key for f in found if f.level == "wrong"] == ["verify.statement"]
+
+
+def test_a_waiver_that_ended_since_is_told(tmp_path) -> None:
+    given = shipped()
+    ends = datetime.now(UTC) - timedelta(days=1)
+    waiver = Waiver(
+        limit=str(given.limits[1]), candidate=BEST, artefact_digest="0" * 64, person="bob",
+        role="fairness", reason="known", created="", expires=ends.isoformat(), line="1" * 64,
+    )  # fmt: skip
+    made = project(tmp_path / "p", replace(given, waivers=(waiver,)))
+    attest(made.folder, made.judgement, made.ann)
+    found = verify(bundle(made, tmp_path), trusted=load_trusted(made.keys))
+    assert [f.phrase.key for f in found.of("warning")] == ["verify.attested_waiver"]
+    assert ends.date().isoformat() in str(found.of("warning")[0])
 
 
 def test_an_attestation_sees_a_ledger_that_was_cut(made: Project) -> None:

@@ -542,3 +542,17 @@ def test_names_from_a_ledger_move_no_cursor(made: Project, capsys) -> None:
     made.sign(made.ann, "ann\x1b[2J\nsound")
     told = lines(verify(made.folder))
     assert all(c.isprintable() for line in told for c in line)
+
+
+def test_a_verdict_that_came_after_the_signature_is_told(made: Project) -> None:
+    """Whoever holds the files can record another verdict; nobody signed that one."""
+    verdict = made.folder / "verdict.json"
+    verdict.write_text(verdict.read_text("utf-8").replace("0.95", "0.94"), encoding="utf-8")
+    record_run(made.ledger, made.folder, made.judgement)
+    made.ledger.copy_to(made.folder / "ledger.jsonl")
+    (made.folder / "attestation.dsse.json").unlink()
+    for path in (made.root, made.folder):
+        found = verify(path, trusted=load_trusted(made.keys))
+        assert {f.phrase.key for f in found.of("warning")} == {"verify.signed_before"}
+    made.sign(made.ann, "ann")
+    assert not verify(made.root, trusted=load_trusted(made.keys)).of("warning")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +121,18 @@ def check_attestation(
         statement = json.loads(envelope.body)
         own = statement["predicate"][OWN]
         subjects = {str(one["name"]): str(one["digest"]["sha256"]) for one in statement["subject"]}
-        candidate, verdict, head = own["candidate"]["id"], own["verdict"], own["ledger"]
+        candidate, verdict = str(own["candidate"]["id"]), str(own["verdict"]["sha256"])
+        head = own["ledger"]["number"], str(own["ledger"]["hash"])
+        ends = [(str(w["limit"]), datetime.fromisoformat(w["expires"])) for w in own["waivers"]]
+        if "/" in candidate or candidate in ("", ".", ".."):
+            raise ValueError("no id of a candidate")
+        ended = [(limit, end) for limit, end in ends if end <= datetime.now(UTC)]
         kinds = (statement["_type"], statement["predicateType"], envelope.payload_type)
         if kinds != (STATEMENT_TYPE, PREDICATE_TYPE, PAYLOAD_TYPE) or not subjects:
             raise ValueError("another kind of statement")
     except (ValueError, KeyError, TypeError, RecursionError):
         return (*found, wrong(path, "statement"))
+    found += [warning(path, "attested_waiver", limit=w[:80], date=e.date()) for w, e in ended]
     in_run = place / f"candidates/{candidate}"
     base = in_run if in_run.is_dir() else place
     found += _files(path, base, subjects, digests or {}, jobs)
@@ -251,19 +258,17 @@ def _files(
     return found
 
 
-def _record(
-    place: Path, path: Path, verdict: Mapping[str, Any], head: Mapping[str, Any]
-) -> list[Finding]:
+def _record(place: Path, path: Path, verdict: str, head: tuple[Any, str]) -> list[Finding]:
     """Return what the run folder says otherwise than the statement."""
-    found = []
+    found, (number, digest) = [], head
     try:
-        if digest_file(place / VERDICT, memo=False) != verdict["sha256"]:
+        if digest_file(place / VERDICT, memo=False) != verdict:
             found.append(wrong(path, "attested_verdict"))
     except InputError:
         found.append(wrong(place / VERDICT, "missing"))
     lines = Ledger(place / LEDGER).chain().lines
-    at = next((line for line in lines if line.number == head["number"]), None)
-    if at is None or at.hash != head["hash"]:
-        told = {"number": head["number"], "hash": str(head["hash"])[:16]}
+    at = next((line for line in lines if line.number == number), None)
+    if at is None or at.hash != digest:
+        told = {"number": number, "hash": digest[:16]}
         found.append(wrong(place / LEDGER, "attested_head", **told))
     return found

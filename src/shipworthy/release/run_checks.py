@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from shipworthy.core.digest import files_below
+from shipworthy.core.errors import InputError
 from shipworthy.core.ledger_kinds import misfits
 from shipworthy.core.ledger_lines import Line
+from shipworthy.core.statements import check_payload_signature
 from shipworthy.release.attestation import ATTESTATION, LEDGER, check_attestation
-from shipworthy.release.findings import Finding, note, wrong
+from shipworthy.release.findings import Finding, note, warning, wrong
 from shipworthy.release.hashing import digests_of
 from shipworthy.release.record import VERDICT
 from shipworthy.release.recorded import Recorded, recorded, runs_of
@@ -62,6 +65,8 @@ def check_runs(
     by_path = {wanted[name]: digest for name, digest in digests.items()}
     for folder, record in known:
         found += _files(folder, record, by_path, ledger)
+        if trusted is not None:
+            found += _outdated(record, whole, trusted, ledger)
         if (folder / ATTESTATION).exists():
             named = {finding.where for finding in found}
             said = check_attestation(folder, trusted, jobs=jobs, digests=by_path)
@@ -136,6 +141,21 @@ def _files(
         for name in files_below(folder / CANDIDATES):
             if f"{CANDIDATES}/{name}" not in record.files:
                 yield wrong(folder / CANDIDATES / name, "extra", ledger=ledger)
+
+
+def _outdated(
+    record: Recorded, lines: Sequence[Line], trusted: Trusted, ledger: Path
+) -> Iterator[Finding]:
+    """Yield that a run was signed, but not with the verdict that it has now."""
+    line = record.verdict
+    signed = set()
+    for one in lines:
+        if one.kind == "signoff" and one.payload["run"] == record.run:
+            with suppress(InputError):
+                if check_payload_signature(one.kind, one.payload) in trusted:
+                    signed.add(one.payload["verdict_sha256"])
+    if line is not None and signed and line.payload["sha256"] not in signed:
+        yield warning(f"{ledger}:{line.number}", "signed_before", run=record.run[:40])
 
 
 def _is_inside(path: str) -> bool:
