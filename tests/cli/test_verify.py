@@ -8,6 +8,7 @@ from recorded_run import Project, project
 from tests.cli.verb import say
 
 from shipworthy.core.keys import load_key
+from shipworthy.core.ledger import Ledger
 from shipworthy.core.locale import set_language
 from shipworthy.release.attestation import attest
 
@@ -84,6 +85,16 @@ def test_chinese(harmed: Path, capsys) -> None:
     assert "不可信，发现 3 处错误" in said.out
     assert "此行被改动：哈希不符" in said.out
     assert "wrong" not in said.out
+
+
+def test_a_ledger_that_nobody_signed_says_so(tmp_path, capsys) -> None:
+    path = tmp_path / "looks.jsonl"
+    Ledger(path).append("recovered", {"bytes": 1, "sha256": "0" * 64})
+    said = say(capsys, "verify", path)
+    assert (said.code, "note     " in said.out) == (0, True)
+    assert "nobody has signed for anything here yet" in said.out
+    chinese = say(capsys, "verify", path, "--lang", "zh")
+    assert "尚无人签名" in chinese.out
 
 
 def test_bad_input_is_one_line(made: Project, tmp_path, capsys) -> None:

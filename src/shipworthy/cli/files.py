@@ -51,8 +51,8 @@ def judge(
     ] = 1,
     ledger: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
     team: Annotated[Path | None, typer.Option(metavar="FILE")] = None,
-    text: str | None = None,
-    examples: str | None = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    examples: Annotated[str | None, typer.Option(metavar="FORM")] = None,
     report: Report = None,
     out: Annotated[
         Path | None,
@@ -129,14 +129,14 @@ def _scores(given: list[str] | None) -> str | dict[str, str] | None:
 
 
 def init(
-    data: Annotated[str, typer.Argument()],
+    data: Annotated[str, typer.Argument(metavar="DATA")],
     out: Annotated[Path, typer.Option(metavar="FILE")] = Path("shipworthy.yaml"),
-    text: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    unit: str | None = None,
-    group: list[str] | None = None,
-    model: str = "builtin:minilm",
+    text: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    id: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    unit: Annotated[str | None, typer.Option(metavar="COLUMN")] = None,
+    group: Annotated[list[str] | None, typer.Option(metavar="COLUMN")] = None,
+    model: Annotated[str, typer.Option(metavar="MODEL")] = "builtin:minilm",
     force: Annotated[bool, typer.Option("--force")] = False,
     json: Json = False,
     lang: Language = None,

@@ -50,7 +50,7 @@ def demo(
 
 
 def run(
-    project: Annotated[Path, typer.Argument()] = Path("shipworthy.yaml"),
+    project: Annotated[Path, typer.Argument(metavar="PROJECT")] = Path("shipworthy.yaml"),
     only: Only = None,
     rehearse: Rehearse = False,
     wait: Wait = False,

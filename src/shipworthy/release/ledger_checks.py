@@ -146,13 +146,14 @@ def _covered(
     path: Path, chain: Chain, signatures: list[SignedLine], trusted: Trusted | None
 ) -> Iterator[Finding]:
     """Yield what no signature speaks for: whoever holds the file could have written it anew."""
-    if trusted is None:
-        if signatures:
-            keys = sorted({one.key for one in signatures})
-            yield warning(path, "unvouched", keys=", ".join(keys))
-        return
-    last = max((one.line for one in signatures if one.owner is not None), default=0)
-    if not last:
+    known = [one for one in signatures if trusted is None or one.owner is not None]
+    last = max((one.line for one in known), default=0)
+    if trusted is None and known:
+        keys = sorted({one.key for one in known})
+        yield warning(path, "unvouched", keys=", ".join(keys))
+    if trusted is None and not known:
+        yield note(path, "unsigned_ledger")
+    elif not last:
         yield wrong(path, "nobody_signed")
     elif chain.lines[-1].number > last:
         yield note(path, "uncovered", count=chain.lines[-1].number - last, line=last)
