@@ -59,6 +59,9 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # It ships by its limits, and waits for the people.
     waits = say(capsys, "report", run, "--team", "team.yaml", "--approved", "--json")
     assert (waits.code, waits.json["verdict"], waits.json["exit_code"]) == (4, "ship", 4)
+    told = say(capsys, "report", run, "--team", "team.yaml", "--approved")
+    assert (told.code, "4 ship, but not signed by all that must" in told.out) == (4, True)
+    assert "0 ship  " in say(capsys, "report", run, "--team", "team.yaml").out
     assert say(capsys, "report", run, "--approved").code == 2
 
     said = say(capsys, *SIGN, "--role", "ml-lead", "--as", "cy")

@@ -45,9 +45,7 @@ def report(
     check_place(page, "--out")
     with writing(page):
         write_report(judgement, page)
-    return show(
-        judgement, as_json=json, report=page, folder=found.folder, approval_lacks=waiting
-    )
+    return show(judgement, as_json=json, report=page, folder=found.folder, approval_lacks=waiting)
 
 
 def selftest(

@@ -68,6 +68,7 @@ def show(
     A rehearsal always ends with 4, and so does a ship that waits for an approval.
     """
     from shipworthy.core.errors import EXIT_SHIP, EXIT_UNDECIDED
+    from shipworthy.core.records import Answer
     from shipworthy.release.documents import to_json
     from shipworthy.release.terminal import EXIT_CODES, render
 
@@ -87,6 +88,7 @@ def show(
             color=color,
             unicode=encoding.startswith("utf"),
             report=str(report) if report else "",
+            waits=approval_lacks and judgement.answer is Answer.SHIP,
         )
     )
     return code

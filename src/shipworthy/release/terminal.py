@@ -55,13 +55,20 @@ _COLOURS = {Outcome.PASS: "32", Outcome.FAIL: "31", Outcome.CANNOT_TELL: "35"}
 
 
 def render(
-    judgement: Judgement, *, width: int = 100, color: bool, unicode: bool, report: str = ""
+    judgement: Judgement,
+    *,
+    width: int = 100,
+    color: bool,
+    unicode: bool,
+    report: str = "",
+    waits: bool = False,
 ) -> str:
     """Return the text of a judgement, ending in a line break.
 
     width: in cells, at least 60. color: whether ANSI colours may be used (the caller respects
     NO_COLOR). unicode: False spells signs in ASCII; words keep their language. report: path of the
-    report to name, if there is one.
+    report to name, if there is one. waits: whether the program ends with 4 since sign-offs that
+    were asked for are missing.
     """
     asked = survey(judgement)
     page = _Page(asked, max(width, 60), color, UNICODE if unicode else ASCII)
@@ -69,7 +76,7 @@ def render(
         *page.verdict(),
         *page.limits(),
         *page.candidates(),
-        *page.foot(report),
+        *page.foot(report, waits=waits),
     ]
     said = "\n".join(line.rstrip() for line in lines) + "\n"
     return said
@@ -235,7 +242,7 @@ class _Page:
 
     # -- the rest ------------------------------------------------------------------------------
 
-    def foot(self, report: str) -> list[str]:
+    def foot(self, report: str, *, waits: bool = False) -> list[str]:
         judgement, lines = self.judgement, []
         confidence = percent(judgement.confidence)
         for sentence in (
@@ -249,8 +256,8 @@ class _Page:
         if report:
             facts.append((text("terminal.report"), report))
         facts.append((text("report.evidence.heading"), self._evidence()))
-        code = EXIT_CODES[judgement.answer]
-        word = text(f"report.answer.{judgement.answer.value}")
+        code = EXIT_CODES[Answer.UNDECIDED if waits else judgement.answer]
+        word = text("terminal.waits" if waits else f"report.answer.{judgement.answer.value}")
         facts.append((text("terminal.exit"), text("terminal.exit_value", code=code, word=word)))
         label_cells = max(width(label) for label, _ in facts)
         before = ""
