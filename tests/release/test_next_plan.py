@@ -154,7 +154,7 @@ def test_a_file_that_is_too_large_gets_a_recipe_that_is_not_tried_yet() -> None:
     assert step.effect == pytest.approx(24.3) and step.probability == 0.9
     assert "about 24.3 MB" in phrase(step.phrase)
     # Nothing at hand is small enough for a parent of 900 MB.
-    assert keys(steps({"a": [size(450)]}, recipes=made, parent_mb=900.0)) == ["next.faster"]
+    assert keys(steps({"a": [size(450)]}, recipes=made, parent_mb=900.0)) == ["next.smaller"]
 
 
 def test_a_model_that_is_too_slow_gets_a_candidate_or_a_recipe() -> None:

@@ -132,7 +132,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
     ]
     if not found and worst[0].decision is Outcome.FAIL:
         kind = MEASURES[worst[0].measure].kind
-        key = "next.faster" if kind in ("speed", "fact") else "next.milder"
+        key = {"speed": "next.faster", "fact": "next.smaller"}.get(kind, "next.milder")
         words = told(asked.names[candidate], worst[0])
         found.append(NextStep(candidate, said(key, words), math.nan, math.nan))
     return tuple(found)

@@ -21,7 +21,7 @@ UNPRICED_HOUR = 0.4
 _UNKNOWN_CHANCE = 0.5
 _LEAST_CHANCE = 0.01
 _LEAST_COST = 0.01
-_VAGUE = ("next.change", "next.faster", "next.milder")
+_VAGUE = ("next.change", "next.faster", "next.smaller", "next.milder")
 
 
 class PriceSettings(BaseModel):
