@@ -64,8 +64,11 @@ def test_waive_then_sign(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 ship  " in say(capsys, "report", run, "--team", "team.yaml").out
     assert say(capsys, "report", run, "--approved").code == 2
 
-    said = say(capsys, *SIGN, "--role", "ml-lead", "--as", "cy")
+    said = say(capsys, *SIGN, "--role", "ml-lead", "--as", "ben")
     assert (said.code, "nothing was written" in said.out) == (0, True)
+    # Who trained signed first; that keeps nobody else of the role from signing.
+    told = say(capsys, *SIGN, "--role", "ml-lead", "--as", "cy", "--json").json
+    assert (told["written"], told["approval"]["separated"]) == (True, True)
     said = say(capsys, *SIGN, "--role", "fairness", "--as", "ada", "--lang", "zh")
     assert (said.code, "ada 以 fairness 身份签署了" in said.out) == (0, True)
 

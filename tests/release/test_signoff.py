@@ -93,9 +93,14 @@ def test_what_is_signed_is_the_verdict_and_the_ledger_below(desk: Desk) -> None:
 def test_a_second_sign_off_is_said_and_not_written(desk: Desk) -> None:
     desk.sign("fairness", person="ada")
     before = desk.ledger.path.read_bytes()
-    found = desk.sign("fairness", person="dora")
+    found = desk.sign("fairness", person="ada")
     assert (found.written, found.signoff.person) == (False, "ada")
     assert desk.ledger.path.read_bytes() == before
+    # Somebody else of the role may sign too.
+    found = desk.sign("fairness", person="dora")
+    assert (found.written, found.signoff.person) == (True, "dora")
+    assert found.judgement.approval is not None
+    assert [one.person for one in found.judgement.approval.signed] == ["ada", "dora"]
 
 
 def test_a_changed_verdict_makes_the_sign_off_stale(desk: Desk) -> None:

@@ -77,7 +77,7 @@ def sign_off(
         if _ships_a_bundle(place, judgement):
             # What could not be attested is not signed off either.
             unsigned(place.folder, judgement, place.ledger)
-        before = _signed(judgement, role)
+        before = _signed(judgement, role, who.id)
         if before is None:
             if recorded(place.ledger.lines(), judgement.run).verdict is None:
                 # A folder that was judged without a ledger: the first sign-off begins its own.
@@ -90,7 +90,7 @@ def sign_off(
             }
             append_signed(place.ledger, KIND, content, secret)
     now = approved(place)
-    found = _signed(now, role)
+    found = _signed(now, role, who.id)
     assert found is not None  # it was there before or was written just now
     page = renew(place, now)
     # They say who signed.
@@ -117,6 +117,6 @@ def check_signable(place: Place) -> None:
         raise InputError(text("error.approval.too_old", folder=place.folder))
 
 
-def _signed(judgement: Judgement, role: str) -> SignOff | None:
-    approval = judgement.approval or Approval()
-    return next((one for one in approval.signed if one.role == role), None)
+def _signed(judgement: Judgement, role: str, person: str) -> SignOff | None:
+    signed = (judgement.approval or Approval()).signed
+    return next((one for one in signed if (one.role, one.person) == (role, person)), None)

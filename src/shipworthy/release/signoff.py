@@ -33,8 +33,8 @@ def approval_of(
     count as others where the policy separates duties. roster: whose keys are trusted; without one
     the signatures are checked, and whose key it is stays open.
     """
-    signed: dict[str, SignOff] = {}
-    stale: dict[str, SignOff] = {}
+    signed: dict[tuple[str, str], SignOff] = {}
+    stale: dict[tuple[str, str], SignOff] = {}
     remarks: list[Phrase] = []
     for line in lines:
         if line.kind != KIND or line.payload.get("run") != judgement.run:
@@ -51,17 +51,18 @@ def approval_of(
             line=line.hash,
         )
         if line.payload.get("verdict_sha256") == verdict_digest:
-            signed.setdefault(one.role, one)
+            signed.setdefault((one.role, one.person), one)
         else:
-            stale[one.role] = one
+            stale[one.role, one.person] = one
+    roles = {role for role, _ in signed}
     separated = None
     if judgement.separation_of_duties:
         separated = any(one.person not in trainers for one in signed.values())
     return Approval(
         signed=tuple(signed.values()),
-        missing=tuple(role for role in owners(judgement) if role not in signed),
+        missing=tuple(role for role in owners(judgement) if role not in roles),
         separated=separated,
-        stale=tuple(one for role, one in stale.items() if role not in signed),
+        stale=tuple(one for one in stale.values() if one.role not in roles),
         remarks=_unique(remarks),
     )
 
