@@ -153,6 +153,19 @@ def test_the_report_shows_sign_word_and_escaped_text() -> None:
     assert "预测改变的样例" in render_report(judged(), language="zh")
 
 
+def test_a_group_of_true_and_false_is_told_with_its_column() -> None:
+    flagged = (pl.int_range(pl.len()) % 3 == 0).alias("flag")
+    base = BASE.with_columns(flagged)
+    other = candidate(BASE, lost=9, gained=3).with_columns(flagged, text=BASE["text"])
+    columns = {**COLUMNS, "groups": ["flag"]}
+    found = sw.judge(base, [other], POLICY[:1], **columns, text="text")  # type: ignore[arg-type]
+    page = render_report(found)
+    shown = {one.groups["flag"] for one in found.examples}
+    assert shown
+    for value in shown:
+        assert f"flag: {value}" in page
+
+
 def test_a_text_of_ten_megabytes_does_not_swell_the_report() -> None:
     base = parent(60)
     one = candidate(base, lost=3)

@@ -149,17 +149,13 @@ def run_project(
         for place in (cache, folder):
             sweep(place, before=begun)
         write_documents(folder, warn)
+        kept = open_place(folder)
+        found = approved(kept)
+        if found.approval is not None:
+            renew(kept, found)
         held.complete()
     seconds = time.monotonic() - started
-    kept = open_place(folder)
-    found = approved(kept)
-    if found.approval is not None:
-        renew(kept, found)
-    judgement = replace(
-        found,
-        seconds=seconds,
-        cached_stages=sum(s.cached for s in shop.stages),
-    )
+    judgement = replace(found, seconds=seconds, cached_stages=sum(s.cached for s in shop.stages))
     return Finished(judgement, folder, folder / REPORT, tuple(shop.stages), seconds)
 
 

@@ -262,9 +262,10 @@ class Survey:
             plain = str(value).lower() if isinstance(value, bool) else str(value)
             plain = text("report.missing_value") if value is None else plain
             name = self.judgement.group_names.get(str(value), plain)
-            alone = isinstance(value, str) and len(self._columns_of_value[value]) == 1
+            own = self._columns_of_value.get(str(value), ())
+            alone = isinstance(value, str) and len(own) == 1
             known = str(value) in self.judgement.group_names
-            shared = len(self._columns_of_value.get(str(value), ())) > 1
+            shared = len(own) > 1
             parts.append(name if alone or (known and not shared) else f"{column}: {name}")
         return " × ".join(parts)
 
