@@ -39,13 +39,16 @@ class Examples:
 
 
 def example_rows(survey: Survey) -> Examples | None:
-    """Return the rows whose answer changed, by candidate; None where there are none."""
+    """Return the rows whose answer changed, by candidate; None where there are none.
+
+    The candidate that the verdict line names comes first.
+    """
     found = survey.judgement.examples
     if not found:
         return None
     candidates = tuple(
         (c.name, tuple(_row(survey, one) for one in found if one.candidate == c.id))
-        for c in survey.ordered
+        for c in sorted(survey.ordered, key=lambda c: c != survey.named)
         if any(one.candidate == c.id for one in found)
     )
     under = text("examples.under", wrong=str(TURNED_WRONG), right=str(TURNED_RIGHT))
