@@ -86,6 +86,7 @@ def test_a_record_is_shown_as_it_counts_today(judged: Judgement, tmp_path: Path)
     assert shown.answer is Answer.UNDECIDED
 
 
+@pytest.mark.slow
 def test_a_run_measures_again_what_is_too_old(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from toy_project import PROJECT, ledger_lines, run
 
