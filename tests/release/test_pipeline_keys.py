@@ -21,7 +21,8 @@ from shipworthy.core.errors import StageError
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.stages import StageCache
 from shipworthy.release.artefacts import Workshop
-from shipworthy.release.pipeline import CACHE, LEDGER, Finished, reach
+from shipworthy.release.pipeline import Finished, reach
+from shipworthy.release.places import CACHE, LEDGER
 from shipworthy.release.project import load_project
 
 PACKAGE = Path(stages.__file__).parents[1]

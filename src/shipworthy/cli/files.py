@@ -74,8 +74,9 @@ def judge(
 
     from shipworthy.core.ledger import Ledger
     from shipworthy.release.judge import judge as judge_files
+    from shipworthy.release.places import LEDGER
     from shipworthy.release.report import write_report
-    from shipworthy.release.settle import LEDGER, keep
+    from shipworthy.release.settle import keep
 
     if out is not None and ledger is None and (out / LEDGER).is_file():
         # It counts the looks as well, or they would begin anew in the same folder.

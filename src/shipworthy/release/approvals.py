@@ -23,6 +23,7 @@ from shipworthy.core.statements import sign_payload
 from shipworthy.core.yaml import read_yaml
 from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.places import CACHE, LEDGER, PROJECT
 from shipworthy.release.record import REPORT, VERDICT, read_record
 from shipworthy.release.report import write_report
 from shipworthy.release.run_checks import altered
@@ -31,8 +32,6 @@ from shipworthy.release.waivers import not_yet, unexpired, weigh_waivers, with_t
 from shipworthy.team.roster import Person, Roster, load_roster
 
 PERSON_VARIABLE = "SHIPWORTHY_PERSON"
-LEDGER = "ledger.jsonl"
-PROJECT = "project.yaml"
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def append_signed(ledger: Ledger, kind: str, payload: Mapping[str, Any], key: Si
 
 def _ledger(folder: Path) -> Path:
     """Return the project's ledger for a run of a project, else the folder's own."""
-    whole = folder.resolve().parent.parent / ".shipworthy" / LEDGER
+    whole = folder.resolve().parent.parent / CACHE / LEDGER
     is_run = (folder / PROJECT).is_file() and whole.is_file()
     return whole if is_run else folder / LEDGER
 

@@ -25,8 +25,9 @@ from shipworthy.core.locale.libraries import refusal
 from shipworthy.core.records import WAIVED, Answer, Outcome
 from shipworthy.release.findings import Finding, note, warning, wrong
 from shipworthy.release.hashing import digests_of
+from shipworthy.release.places import LEDGER, PROJECT
 from shipworthy.release.record import VERDICT
-from shipworthy.release.recorded import PROJECT, Recorded, recorded
+from shipworthy.release.recorded import Recorded, recorded
 
 if TYPE_CHECKING:
     from shipworthy.core.keys import SigningKey
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from shipworthy.release.trusted import Trusted
 
 ATTESTATION = "attestation.dsse.json"
-LEDGER = "ledger.jsonl"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

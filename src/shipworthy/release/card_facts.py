@@ -23,12 +23,11 @@ from shipworthy.release.card_origins import ORIGINS, in_words
 from shipworthy.release.display import Shown, measure_name, shown
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.places import LEDGER, PROJECT
 from shipworthy.release.project import Project
 from shipworthy.release.record import DECISIONS, MEASUREMENTS, VERDICT
 from shipworthy.release.standing import Number, Survey, survey
 
-PROJECT = "project.yaml"
-LEDGER = "ledger.jsonl"
 MAIN = "accuracy"
 """The measure that every card shows for all rows and for each group."""
 

@@ -33,9 +33,9 @@ def _problems(facts: Facts, now: datetime) -> Iterator[str]:
                 "error.card.expired", limit=one.limit, name=name, days=one.days,
                 allowed=one.limit.expires_days,
             )  # fmt: skip
-    selftest = judgement.selftest
-    if selftest is not None and selftest.expires and _time(selftest.expires) <= now:
-        yield text("error.card.selftest", date=selftest.expires[:10])
+    ends = "" if judgement.selftest is None else judgement.selftest.expires
+    if ends and datetime.fromisoformat(ends) <= now:
+        yield text("error.card.selftest", date=ends[:10])
     for whose in (facts.named, judgement.parent):
         found = _digest_now(facts.folder, whose, judged=judgement.kind == "judge")
         if found is not None and found != whose.artefact_digest:
@@ -43,10 +43,6 @@ def _problems(facts: Facts, now: datetime) -> Iterator[str]:
                 "error.card.artefact", name=whose.name, folder=whose.folder,
                 measured=whose.artefact_digest[:12], found=found[:12],
             )  # fmt: skip
-
-
-def _time(written: str) -> datetime:
-    return datetime.fromisoformat(written)
 
 
 def _digest_now(folder: Path, one: Candidate, *, judged: bool) -> str | None:

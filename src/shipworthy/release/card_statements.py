@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shipworthy.release.card_facts import PROJECT, Facts, Source
+from shipworthy.release.card_facts import Facts, Source
 from shipworthy.release.display import text
 from shipworthy.release.markdown import Markdown, escaped
+from shipworthy.release.places import PROJECT
 
 
 @dataclass(frozen=True)

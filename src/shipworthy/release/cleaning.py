@@ -25,7 +25,8 @@ from shipworthy.core.locale import NO_NUMBER, number, text
 from shipworthy.core.lock import hold
 from shipworthy.core.stage_outputs import RECORD
 from shipworthy.core.stages import StageCache
-from shipworthy.release.pipeline import CACHE, RUNS, STAGE_KEYS
+from shipworthy.release.pipeline import STAGE_KEYS
+from shipworthy.release.places import CACHE, RUNS
 from shipworthy.release.record import VERDICT
 
 KEEP = 3

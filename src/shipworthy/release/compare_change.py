@@ -27,6 +27,7 @@ from shipworthy.measure.settings import LEAST_PROCESSES
 from shipworthy.measure.slices import Partition
 from shipworthy.model.predictions import Predictions
 from shipworthy.release.compare_rows import Sides, equal_answers
+from shipworthy.release.nulls import from_null
 
 TURNED = ("turned_wrong", "turned_right")
 
@@ -210,7 +211,7 @@ def _timed(before: Mapping[str, Any], after: Mapping[str, Any], confidence: floa
 
 def stored(row: Mapping[str, Any]) -> float:
     """Return the value of a row of a table of measurements; NaN where it has none."""
-    return _number(row["value"])
+    return from_null(row["value"])
 
 
 def better(measure: str, change: Change) -> bool:
@@ -245,11 +246,7 @@ def _df(row: Mapping[str, Any]) -> float:
 
 
 def _ends(row: Mapping[str, Any]) -> tuple[float, float]:
-    return _number(row["low"]), _number(row["high"])
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return from_null(row["low"]), from_null(row["high"])
 
 
 def _log(value: float) -> float:

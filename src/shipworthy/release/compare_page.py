@@ -15,6 +15,7 @@ from shipworthy.release.evidence import percent
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.load import Run
 from shipworthy.release.markdown_table import inert, markdown_table
+from shipworthy.release.nulls import to_null
 from shipworthy.release.wording import answer_word, bound_figure, outcome_word, phrase
 
 
@@ -285,19 +286,19 @@ def _move(m: Moved) -> dict[str, Any]:
         "measure": m.measure,
         "slice": dict(Slice.parse(m.slice).conditions),
         "relative_to": m.relative_to,
-        "before": _number(change.before),
-        "after": _number(change.after),
+        "before": to_null(change.before),
+        "after": to_null(change.after),
         "change": {
-            "value": _number(change.value),
-            "low": _number(change.low),
-            "high": _number(change.high),
+            "value": to_null(change.value),
+            "low": to_null(change.low),
+            "high": to_null(change.high),
         },
         "ratio": change.is_ratio,
         "n": change.n,
         "kind": change.kind,
         "method": change.method,
-        "p": _number(change.p),
-        "p_adjusted": _number(m.p_adjusted),
+        "p": to_null(change.p),
+        "p_adjusted": to_null(m.p_adjusted),
         "moved": m.moved,
         "better": m.better,
         "reason": change.reason,
@@ -320,8 +321,4 @@ def _side(s: Side) -> dict[str, Any]:
 def _decision(d: Decision | None) -> dict[str, Any] | None:
     if d is None:
         return None
-    return {"decision": d.decision.value, "bound": _number(d.bound), "reason": d.reason}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {"decision": d.decision.value, "bound": to_null(d.bound), "reason": d.reason}

@@ -6,7 +6,6 @@ null, never 0 and never NaN.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from shipworthy.release.judgement import (
     Phrase,
     SelftestEvidence,
 )
+from shipworthy.release.nulls import to_null
 from shipworthy.release.standing import Number, Survey, survey
 from shipworthy.release.wording import phrase
 
@@ -63,7 +63,7 @@ def to_json(
         "selftest": _selftest(judgement.selftest),
         "report": None if report is None else str(report),
         "cached_stages": judgement.cached_stages,
-        "seconds": _number(judgement.seconds),
+        "seconds": to_null(judgement.seconds),
     }
 
 
@@ -71,21 +71,21 @@ def step_document(step: NextStep) -> dict[str, Any]:
     """Return the object of one next step; its effect is on the scale of `measurements.parquet`."""
     effect = {
         "measure": step.effect_measure,
-        "value": _number(step.effect),
-        "low": _number(step.effect_low),
-        "high": _number(step.effect_high),
+        "value": to_null(step.effect),
+        "low": to_null(step.effect_low),
+        "high": to_null(step.effect_high),
     }
     return {
         "candidate": step.candidate,
         "text": phrase(step.phrase),
         **_keyed(step.phrase),
-        "probability": _number(step.probability),
-        "pass_probability": _number(step.pass_probability),
+        "probability": to_null(step.probability),
+        "pass_probability": to_null(step.pass_probability),
         "effect": effect if step.effect_measure and effect["value"] is not None else None,
         "cost_rows": step.cost_rows,
-        "cost_minutes": _number(step.cost_minutes),
-        "cost_mb": _number(step.cost_mb),
-        "cost": _number(step.cost),
+        "cost_minutes": to_null(step.cost_minutes),
+        "cost_mb": to_null(step.cost_mb),
+        "cost": to_null(step.cost),
         "currency": step.currency or None,
         "recipe": step.recipe or None,
     }
@@ -125,7 +125,7 @@ def _artefact(asked: Survey, artefact: Candidate) -> dict[str, Any]:
     }
     for measure in _EXACT:
         one = asked.number(artefact.id, measure)
-        found[measure] = None if one is None else _number(one.value)
+        found[measure] = None if one is None else to_null(one.value)
     for measure in _MEASURED:
         found[measure] = _interval(asked.number(artefact.id, measure))
     return found
@@ -151,21 +151,21 @@ def _decision(asked: Survey, d: Decision) -> dict[str, Any]:
         "candidate": d.candidate,
         "candidate_name": asked.name_of(d.candidate),
         "relative_to": d.relative_to,
-        "value": _number(d.value),
-        "low": _number(d.low),
-        "high": _number(d.high),
+        "value": to_null(d.value),
+        "low": to_null(d.low),
+        "high": to_null(d.high),
         "side": d.side,
-        "bound": _number(d.bound),
+        "bound": to_null(d.bound),
         "decision": d.decision.value,
         "reason": d.reason,
         "reason_before": d.reason_before or None,
         "n": d.n,
         "n_units": d.n_units,
         "n_needed": d.n_needed,
-        "p_pass": _number(d.p_pass),
-        "p_fail": _number(d.p_fail),
-        "p_fail_adjusted": _number(d.p_fail_adjusted),
-        "alpha": _number(d.alpha),
+        "p_pass": to_null(d.p_pass),
+        "p_fail": to_null(d.p_fail),
+        "p_fail_adjusted": to_null(d.p_fail_adjusted),
+        "alpha": to_null(d.alpha),
         "method": d.method,
         "tier": d.tier,
         "unknown": d.unknown,
@@ -176,7 +176,7 @@ def _decision(asked: Survey, d: Decision) -> dict[str, Any]:
 def _keyed(said: Phrase) -> dict[str, Any]:
     """Return the key of a phrase and its plain arguments, for programs that don't read texts."""
     plain = {
-        k: _number(v) if isinstance(v, float) else v
+        k: to_null(v) if isinstance(v, float) else v
         for k, v in said.arguments.items()
         if isinstance(v, str | int | float | bool)
     }
@@ -187,12 +187,7 @@ def _interval(found: Number | None) -> dict[str, float | None] | None:
     if found is None:
         return None
     return {
-        "value": _number(found.value),
-        "low": _number(found.low),
-        "high": _number(found.high),
+        "value": to_null(found.value),
+        "low": to_null(found.low),
+        "high": to_null(found.high),
     }
-
-
-def _number(value: float | None) -> float | None:
-    """Return a number that JSON can hold; NaN and infinities are null."""
-    return None if value is None or not math.isfinite(value) else value

@@ -17,13 +17,13 @@ from shipworthy.core.records import WAIVED, Limit, Outcome
 from shipworthy.core.yaml import Document, Key, read_yaml
 from shipworthy.release.exports import Case, cases, explanation, surveyed, title
 from shipworthy.release.load import Run
+from shipworthy.release.places import PROJECT
 from shipworthy.release.standing import Survey
 from shipworthy.release.wording import limit_in_full, limit_title
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-PROJECT = "project.yaml"
 
 
 def to_sarif(run: Run, *, policy: Path | None = None) -> str:

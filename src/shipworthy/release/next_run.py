@@ -21,14 +21,12 @@ from shipworthy.release.next_plan import blocked, keeps_parts
 from shipworthy.release.next_prices import PriceSettings, ranked
 from shipworthy.release.next_upkeep import upkeep
 from shipworthy.release.next_words import figure, said, told
+from shipworthy.release.places import CACHE, PROJECT
 from shipworthy.release.sensitivity import Bench, Look, countable, look_into
 
 if TYPE_CHECKING:
     from shipworthy.core.stages import Stage
     from shipworthy.release.artefacts import Made, Workshop
-
-CACHE = ".shipworthy"
-PROJECT = "project.yaml"
 
 
 @dataclass(frozen=True)

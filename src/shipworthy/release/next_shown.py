@@ -11,6 +11,7 @@ from shipworthy.release.display import text
 from shipworthy.release.documents import step_document
 from shipworthy.release.next_run import Found, named
 from shipworthy.release.next_words import besides, figure, said, told
+from shipworthy.release.nulls import to_null
 from shipworthy.release.sensitivity import Look, Part
 from shipworthy.release.wording import phrase
 
@@ -69,7 +70,7 @@ def _document(look: Look) -> dict[str, Any]:
         "measure": worst.measure,
         "slice": dict(Slice.parse(worst.slice).conditions),
         "relative_to": worst.relative_to,
-        "value": _number(look.now),
+        "value": to_null(look.now),
         "parts": [_part(part) for part in look.tried],
         "proposal": None if look.proposal is None else _part(look.proposal),
         "left": look.left,
@@ -82,13 +83,9 @@ def _part(part: Part) -> dict[str, Any]:
     return {
         "parts": list(part.parts),
         "recipe": written(part.recipe),
-        "back": {"value": _number(part.back), "low": _number(part.low), "high": _number(part.high)},
-        "nearer": _number(part.nearer),
-        "mb": _number(part.mb),
-        "seconds": _number(part.seconds),
-        "pass_probability": _number(part.chance),
+        "back": {"value": to_null(part.back), "low": to_null(part.low), "high": to_null(part.high)},
+        "nearer": to_null(part.nearer),
+        "mb": to_null(part.mb),
+        "seconds": to_null(part.seconds),
+        "pass_probability": to_null(part.chance),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

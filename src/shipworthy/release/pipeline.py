@@ -35,6 +35,7 @@ from shipworthy.release.asked import question_digest
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.record import REPORT, read_record
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
 """What `--only` can stop after."""
 
-CACHE = ".shipworthy"
-RUNS = "runs"
-LEDGER = "ledger.jsonl"
 NOMINATED = "nominated.json"
 STAGE_KEYS = "stages.json"
 """In a run's folder: name -> key of every stage that the run stands on."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.digest import digest_file, files_below
 from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.card_origins import ORIGINS
+from shipworthy.release.places import PROJECT
 from shipworthy.release.record import DECISIONS, MEASUREMENTS, VERDICT
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from shipworthy.core.records import Candidate
     from shipworthy.release.judgement import Judgement
 
-PROJECT = "project.yaml"
 
 _BESIDE = (PROJECT, ANSWERS, ORIGINS)
 """Files of a run folder, where they are there, whose digests stand in the line of the verdict."""

@@ -21,6 +21,7 @@ from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import assess
 from shipworthy.release.compare_change import apart
 from shipworthy.release.load import Run
+from shipworthy.release.nulls import from_null
 from shipworthy.release.rerun_sources import Impossible, Source, source_of
 from shipworthy.release.ruler import Ruler, Subject
 
@@ -66,7 +67,7 @@ class Again:
     @property
     def difference(self) -> float:
         """The new value minus the recorded one."""
-        return self.value - _number(self.recorded.row["value"])
+        return self.value - from_null(self.recorded.row["value"])
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,9 @@ def _of_slice(ruler: Ruler, subject: Subject, one: Recorded) -> Mapping[str, Any
 def _compared(one: Recorded, new: Mapping[str, Any]) -> Again:
     old = one.row
     equal = (old["n"], old["n_units"]) == (new["n"], new["n_units"]) and all(
-        _equal(_number(old[e]), _number(new[e])) for e in _ENDS
+        _equal(from_null(old[e]), from_null(new[e])) for e in _ENDS
     )
-    value, low, high = (_number(new[e]) for e in _ENDS)
+    value, low, high = (from_null(new[e]) for e in _ENDS)
     return Again(one, "equal" if equal else "different", value, low, high)
 
 
@@ -206,7 +207,7 @@ def _timed(run: Run, one: Recorded, source: Source) -> Again:
     change = apart(
         row, {**row, "value": value, "low": low, "high": high}, confidence=confidence
     )  # fmt: skip
-    inside = _number(row["low"]) <= value <= _number(row["high"])
+    inside = from_null(row["low"]) <= value <= from_null(row["high"])
     agrees = inside or not change.p <= 1 - confidence
     return Again(one, "equal" if agrees else "different", value, low, high, inside)
 
@@ -215,7 +216,3 @@ def _equal(one: float, other: float) -> bool:
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return one == other or abs(one - other) <= TOLERANCE * max(1.0, abs(one))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

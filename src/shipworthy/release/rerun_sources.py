@@ -20,6 +20,7 @@ from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate, RelativeTo
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.places import PROJECT
 from shipworthy.release.ruler import Subject
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from shipworthy.release.project import Project
 
 Numbers = Mapping[tuple[str, RelativeTo], Estimate]
-
-PROJECT = "project.yaml"
 
 
 class Impossible(ShipworthyError):

@@ -13,15 +13,13 @@ from shipworthy.core.errors import InputError
 from shipworthy.core.ledger_kinds import misfits
 from shipworthy.core.ledger_lines import Line
 from shipworthy.core.statements import check_payload_signature
-from shipworthy.release.attestation import ATTESTATION, LEDGER, check_attestation
+from shipworthy.release.attestation import ATTESTATION, check_attestation
 from shipworthy.release.findings import Finding, note, warning, wrong
 from shipworthy.release.hashing import digests_of
+from shipworthy.release.places import CANDIDATES, LEDGER
 from shipworthy.release.record import VERDICT
 from shipworthy.release.recorded import Recorded, recorded, runs_of
 from shipworthy.release.trusted import Trusted
-
-CANDIDATES = "candidates"
-"""Folder of a run with the models that it made."""
 
 
 @dataclass(frozen=True)

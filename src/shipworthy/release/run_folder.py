@@ -14,8 +14,9 @@ from shipworthy.core.stage_outputs import link_into
 from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.card_names import NAMES, Kind
 from shipworthy.release.card_origins import ORIGINS
+from shipworthy.release.places import LEDGER, PROJECT
 from shipworthy.release.record import read_record
-from shipworthy.release.settle import LEDGER, keep, settle
+from shipworthy.release.settle import keep, settle
 
 if TYPE_CHECKING:
     from shipworthy.core.ledger import Ledger
@@ -43,7 +44,7 @@ def put_together(
     for one in everyone:
         link_into(one.folder, folder / one.candidate.folder)
     if written:
-        write_atomically(folder / "project.yaml", written)
+        write_atomically(folder / PROJECT, written)
     link_into(measured, folder, names=(ANSWERS, ORIGINS))
     # Whoever waives or signs at this moment waits, so that a record is of one writer.
     with nullcontext() if ledger is None else ledger.locked():

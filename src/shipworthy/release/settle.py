@@ -15,6 +15,7 @@ from shipworthy.release.attestation import drop_stale
 from shipworthy.release.card_names import NAMES
 from shipworthy.release.expiry import without_expired_evidence
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.places import LEDGER
 from shipworthy.release.record import write_record
 from shipworthy.release.recorded import record_run
 from shipworthy.release.selftest_evidence import with_selftest
@@ -23,9 +24,6 @@ from shipworthy.release.waivers import active_waivers, apply_waivers
 if TYPE_CHECKING:
     from shipworthy.release.policy import Policy
     from shipworthy.team.roster import Roster
-
-LEDGER = "ledger.jsonl"
-"""Name of a run's copy of the ledger."""
 
 
 def settle(

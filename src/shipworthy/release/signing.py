@@ -20,12 +20,10 @@ from shipworthy.release.approvals import (
 )
 from shipworthy.release.attestation import attest, unsigned
 from shipworthy.release.judgement import Approval, Judgement, SignOff
+from shipworthy.release.places import CANDIDATES
 from shipworthy.release.recorded import record_run, recorded
 from shipworthy.release.run_folder import documents_in, write_documents
 from shipworthy.release.signoff import KIND
-
-CANDIDATES = "candidates"
-"""Folder of a run with the bundles that it made."""
 
 
 @dataclass(frozen=True)

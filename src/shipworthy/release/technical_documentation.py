@@ -17,6 +17,7 @@ from shipworthy.release.card_tables import limit_entries, slice_name
 from shipworthy.release.datasheet import duplicates, rows, sources, units
 from shipworthy.release.display import listed, measure_name, text
 from shipworthy.release.evidence import percent, plain
+from shipworthy.release.places import PROJECT
 from shipworthy.release.record import DECISIONS, MEASUREMENTS, VERDICT
 from shipworthy.release.sections import method_name
 from shipworthy.release.wording import answer_word, phrase, reason_text
@@ -318,7 +319,7 @@ def _inputs(w: Writer) -> Statement:
     project = w.facts.project
     if project is None:
         return w.absent("card.why.no_project", key="data.text")
-    return w.said("project.yaml", "card.say.inputs", text=project.data.text, task=project.task)
+    return w.said(PROJECT, "card.say.inputs", text=project.data.text, task=project.task)
 
 
 def _limits(w: Writer) -> tuple[Statement, ...]:

@@ -14,16 +14,14 @@ from pathlib import Path
 from shipworthy.core.errors import InputError
 from shipworthy.core.ledger_lines import Line
 from shipworthy.core.locale import text
-from shipworthy.release.attestation import ATTESTATION, LEDGER, check_attestation
+from shipworthy.release.attestation import ATTESTATION, check_attestation
 from shipworthy.release.findings import Finding, wrong
 from shipworthy.release.ledger_checks import Head, LedgerCheck, check_ledger, compare_copy
+from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.record import VERDICT
 from shipworthy.release.run_checks import RunCheck, check_runs
 from shipworthy.release.trusted import Trusted
 from shipworthy.release.verified import Verified
-
-CACHE = ".shipworthy"
-RUNS = "runs"
 
 
 def verify(

@@ -11,7 +11,8 @@ from shipworthy.core.locale import text
 from shipworthy.core.stage_changes import changes
 from shipworthy.core.stages import StageCache
 from shipworthy.release.artefacts import PARENT
-from shipworthy.release.pipeline import CACHE, look
+from shipworthy.release.pipeline import look
+from shipworthy.release.places import CACHE
 
 if TYPE_CHECKING:
     from shipworthy.release.project import Project
