@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shipworthy.core.locale import text
 
-ScheduleName = Literal["cosine", "linear", "constant"]
+ScheduleName = Literal[
+    "constant",
+    "linear",
+    "cosine",
+    "polynomial",
+    "inverse_sqrt",
+    "step",
+    "exponential",
+    "one_cycle",
+    "warmup_stable_decay",
+]
+Tail = Literal["linear", "cosine", "inverse_sqrt"]
 
 
 class ScheduleSettings(BaseModel):
@@ -17,10 +28,39 @@ class ScheduleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: ScheduleName = "cosine"
-    """`cosine` and `linear` fall to 0 at the end; `constant` stays at the peak."""
+    """Shape of the curve after the warm-up; `shipworthy train --preview` draws it."""
 
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
-    """Share of all steps in which the rate rises from 0 to its peak; in [0, 1)."""
+    """Share of the run in which the rate rises from 0 to its peak; in [0, 1)."""
+
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps in which the rate rises from 0 to its peak; where given, it replaces `warmup_ratio`."""
+
+    progress: Literal["rows", "tokens"] = "rows"
+    """What counts as progress: training rows seen, or tokens seen; repeats count."""
+
+    floor: float = Field(0.0, ge=0, lt=1)
+    """Share of the peak that the rate never falls below; in [0, 1). Not for `constant`,
+    `inverse_sqrt`, `step` and `exponential`."""
+
+    restarts: int = Field(0, ge=0, le=1000)
+    """How often `cosine` starts again from its peak."""
+
+    power: float = Field(1.0, gt=0, le=10)
+    """Exponent of `polynomial`; in (0, 10]. 1 is a straight line."""
+
+    decay: float = Field(0.1, gt=0, le=1)
+    """Factor of the rate: after each drop of `step`, over the whole run of `exponential`; in
+    (0, 1]."""
+
+    drops: int = Field(2, ge=1, le=1000)
+    """How many drops `step` makes, equally far apart."""
+
+    tail: Tail = "linear"
+    """How `warmup_stable_decay` falls at its end."""
+
+    tail_ratio: float = Field(0.2, gt=0, le=1)
+    """Share of the run that `warmup_stable_decay` falls in; in (0, 1]."""
 
 
 class RegularizationSettings(BaseModel):
@@ -31,16 +71,36 @@ class RegularizationSettings(BaseModel):
     weight_decay: float = Field(0.01, ge=0, le=1)
     """Decoupled decay a step, times the learning rate; in [0, 1]. Not on biases and norms."""
 
+    l2: float = Field(0.0, ge=0, le=1)
+    """Classical penalty: this times the weight is added to its gradient; in [0, 1]. Not on biases
+    and norms."""
+
     l1: float = Field(0.0, ge=0, le=1)
     """Decoupled shrinkage towards 0 a step, times the learning rate; in [0, 1]. Not on biases and
     norms."""
 
+    no_decay: tuple[str, ...] = ()
+    """Parts of parameter names, beside biases and norms, that no decay and no shrinkage touch."""
+
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Probability that a hidden value is dropped; in [0, 1). Attention weights are never dropped,
-    since that would rule the fused attention kernel out."""
+    """Probability that a hidden value is dropped; in [0, 1)."""
+
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that an attention weight is dropped; in [0, 1). Above 0 the fused attention
+    kernel is ruled out, which costs time."""
 
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     """Share of the target that is spread evenly over all classes; in [0, 1)."""
+
+    r_drop: float = Field(0.0, ge=0, le=100)
+    """Weight of the disagreement between two passes over a row under different dropout; in
+    [0, 100]. Above 0 a step costs twice as much."""
+
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor of the learning rate from one layer to the one below it; in (0, 1]."""
+
+    averaging: Annotated[float, Field(gt=0, lt=1)] | Literal["off"] = "off"
+    """Decay a step of a moving average of the weights, which is what is kept; in (0, 1)."""
 
     early_stopping: Annotated[int, Field(ge=1)] | Literal["off"] = 2
     """Evaluations on the calibration rows without a lower loss after which training stops; the
@@ -65,6 +125,14 @@ class BatchSizeSettings(BaseModel):
     """Rows of a step that are computed at once, at most; gradients add up to the whole step.
     `auto` cuts by tokens instead, so that a part of long texts holds fewer rows."""
 
+    tokens: Annotated[int, Field(ge=16)] | Literal["auto"] = 4096
+    """Tokens of a step that are computed at once, at most. `auto` finds the most that memory holds
+    and confirms it by one real step; the rows of a step and the schedule stay as they are."""
+
+    noise_scale: Annotated[int, Field(ge=0)] = 0
+    """Steps on which the noise of the gradient is measured, to tell from which batch on more rows
+    buy nothing; 0 measures nothing."""
+
     @model_validator(mode="after")
     def _part_of_the_whole(self) -> BatchSizeSettings:
         if self.per_device != "auto" and self.per_device > self.global_rows:
@@ -79,7 +147,7 @@ class BatchSizeSettings(BaseModel):
 
 
 class ParallelSettings(BaseModel):
-    """How many ways the work is divided; this version runs one process."""
+    """How many ways the work is divided; the product is the number of processes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -87,7 +155,7 @@ class ParallelSettings(BaseModel):
     """Copies of the model that share the rows of a step."""
 
     shard: int = Field(1, ge=1)
-    """Processes that hold one copy's weights in parts."""
+    """Processes that hold one copy's weights in parts and share its rows."""
 
     tensor: int = Field(1, ge=1)
     """Processes that each layer is cut over."""
@@ -95,12 +163,40 @@ class ParallelSettings(BaseModel):
     pipeline: int = Field(1, ge=1)
     """Groups of layers that run one after the other."""
 
-    @model_validator(mode="after")
-    def _one_process(self) -> ParallelSettings:
-        for name, count in self:
-            if count != 1:
-                raise ValueError(text("error.train_settings.parallel", name=name, count=count))
-        return self
+    schedule: Literal["1f1b", "gpipe"] = "1f1b"
+    """Order in which the stages of a pipeline take forward and backward steps."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that this layout takes."""
+        return self.data * self.shard * self.tensor * self.pipeline
+
+
+class CheckpointSettings(BaseModel):
+    """How often the state of a run is written down, and what is kept of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    every_seconds: float = Field(30.0, ge=0, le=86_400)
+    """Time between two checkpoints, at least; longer where writing is slow."""
+
+    keep_last: int = Field(1, ge=1, le=100)
+    """How many checkpoints are kept beside the best."""
+
+
+class RaceSettings(BaseModel):
+    """Recipes that are trained beside the project's own, to see whether one is better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    recipes: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name of each recipe, and the keys of `train:` that it changes."""
+
+    seeds: int = Field(5, ge=5, le=100)
+    """Trainings of each recipe; at least 5."""
+
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that each training sees; without it those of the project's own recipe."""
 
 
 class TrainSettings(BaseModel):
@@ -126,8 +222,19 @@ class TrainSettings(BaseModel):
     batch_size: BatchSizeSettings = BatchSizeSettings()
     """Rows that make up one step."""
 
+    packing: Literal["auto", "packed", "buckets"] = "auto"
+    """`packed` lays texts end to end without padding, `buckets` pads texts of like length; `auto`
+    packs wherever the model gives the same answers so."""
+
     parallel: ParallelSettings | Literal["auto"] = "auto"
-    """How many ways the work is divided; this version runs one process."""
+    """How many ways the work is divided; the result does not depend on it. `auto` is one process
+    without GPUs, and one copy a GPU with them."""
+
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    """How often the state of a run is written down, and what is kept of it."""
+
+    race: RaceSettings | None = None
+    """Recipes that are trained beside this one; it stays unless one is better beyond the seeds."""
 
     max_grad_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["off"] = 1.0
     """Norm that the gradient of a step is cut to; above 0. `off` cuts nothing."""
