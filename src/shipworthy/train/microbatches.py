@@ -1,0 +1,53 @@
+"""What a model is called with at once: some rows of a step, packed or padded, and their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from shipworthy.data.batches import Encoded
+    from shipworthy.data.packs import Pack
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Encoded texts with the number of the class of each.
+
+    labels: int64, shape (n,).
+    """
+
+    encoded: Encoded
+    labels: NDArray[np.int64]
+    pad_token_id: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows, padding not counted."""
+        return int(self.encoded.offsets[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class MicroBatch:
+    """Rows that a model is called with at once.
+
+    rows: (d,) row numbers in the order of the logits; with R-Drop's second pass the d rows stand
+    there once, and the logits are those of the first pass, then those of the second. arguments:
+    what the model is called with; `input_ids` and `position_ids`, each (1, t), packed, or
+    `input_ids` and `attention_mask`, each (b, l), padded. labels: (d,). token_keys: int64, shape of
+    `input_ids`, and document_keys, one a logit row: keys of the dropout masks. pack: None if padded.
+    """
+
+    rows: NDArray[np.int64]
+    arguments: dict[str, Tensor]
+    labels: Tensor
+    token_keys: Tensor
+    document_keys: Tensor
+    pack: Pack | None
