@@ -48,8 +48,11 @@ class Execution(Protocol):
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
 
-    def logits(self, micro: MicroBatch) -> Tensor | None:
-        """Return the logits without a gradient; None where another process has them."""
+    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
+        """Return the logits of each micro-batch without a gradient; None where another has them.
+
+        Every process calls it, also one without micro-batches: forward passes may communicate.
+        """
 
     def full_weights(self) -> dict[str, Tensor] | None:
         """Return the weights of the whole model by name; None but on the first process."""
@@ -96,10 +99,10 @@ class OneProcess:
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients, foreach=True))
 
-    def logits(self, micro: MicroBatch) -> Tensor:
-        """Return the logits without a gradient."""
+    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
+        """Return the logits of each micro-batch without a gradient."""
         with torch.inference_mode(), self._autocast():
-            return self._caller.logits(self.module, micro)
+            return [self._caller.logits(self.module, micro) for micro in micros]
 
     def full_weights(self) -> dict[str, Tensor]:
         """Return the weights by name."""

@@ -42,7 +42,8 @@ class MicroBatch:
     there once, and the logits are those of the first pass, then those of the second. arguments:
     what the model is called with; `input_ids` and `position_ids`, each (1, t), packed, or
     `input_ids` and `attention_mask`, each (b, l), padded. labels: (d,). token_keys: int64, shape of
-    `input_ids`, and document_keys, one a logit row: keys of the dropout masks. pack: None if padded.
+    `input_ids`, and document_keys, one a logit row: keys of the dropout masks. pack: None if
+    padded.
     """
 
     rows: NDArray[np.int64]
