@@ -146,6 +146,14 @@ def keyed(tokens: Tensor, documents: Tensor) -> Iterator[None]:
         _current.reset(before)
 
 
+def current() -> Keys:
+    """Return the keys of the innermost `keyed` block."""
+    keys = _current.get()
+    if keys is None:
+        raise RuntimeError("values are dropped, but nobody said of which rows")
+    return keys
+
+
 class KeyedDropout(nn.Module):
     """Dropout of hidden values, for use inside `keyed`.
 
@@ -162,9 +170,7 @@ class KeyedDropout(nn.Module):
         """Return the values, some of them 0 and the others larger by 1 / (1 - p)."""
         if not self.training or self.p == 0.0:
             return values
-        keys = _current.get()
-        if keys is None:
-            raise RuntimeError(f"{self.site} drops values, but nobody said of which rows")
+        keys = current()
         lead = values.shape[:-1]
         if lead == keys.tokens.shape:
             of = keys.tokens

@@ -13,6 +13,7 @@ import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
@@ -67,7 +68,7 @@ class OneProcess:
     share = (0, 1)
 
     def __init__(
-        self, module: nn.Module, caller: Caller, *, autocast: Callable[[], object]
+        self, module: nn.Module, caller: Caller, *, autocast: Callable[[], AbstractContextManager[object]]
     ) -> None:
         self.module, self._caller, self._autocast = module, caller, autocast
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}

@@ -43,7 +43,7 @@ class MicroBatch:
     what the model is called with; `input_ids` and `position_ids`, each (1, t), packed, or
     `input_ids` and `attention_mask`, each (b, l), padded. labels: (d,). token_keys: int64, shape of
     `input_ids`, and document_keys, one a logit row: keys of the dropout masks. pack: None if
-    padded.
+    padded. places: for each logit row the place of its text in the pack or rectangle.
     """
 
     rows: NDArray[np.int64]
@@ -52,3 +52,4 @@ class MicroBatch:
     token_keys: Tensor
     document_keys: Tensor
     pack: Pack | None
+    places: NDArray[np.int64]

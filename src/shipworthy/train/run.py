@@ -1,0 +1,347 @@
+"""One training run in memory: the loop over steps, whatever the layout.
+
+A step is: its rows, the rate of its place in the run, the gradient of the mean loss over all of its
+rows, one move of the optimizer. Which process computes which rows, and in how many parts, is left to
+the execution; it changes nothing but the order in which floats are added.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from shipworthy.core import locale
+from shipworthy.core.errors import DataError, SettingsError
+from shipworthy.core.progress import progress
+from shipworthy.data import order
+from shipworthy.train.averaging import Average
+from shipworthy.train.evaluation import Evaluation, evaluate
+from shipworthy.train.history import History
+from shipworthy.train.noise_scale import NoiseScale
+from shipworthy.train.optimizer import add_l2, build_optimizer, set_rate, shrink, zero_share
+from shipworthy.train.prefetch import prefetch
+from shipworthy.train.schedules import run_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from shipworthy.train.checkpoints import Checkpoints
+    from shipworthy.train.execution import Execution
+    from shipworthy.train.metrics import Metrics
+    from shipworthy.train.microbatches import LabelledRows, MicroBatch
+    from shipworthy.train.objectives import Objective
+    from shipworthy.train.packing import Caller
+    from shipworthy.train.settings import TrainSettings
+
+# Equal parts that a step is cut into where the noise of its gradient is measured.
+NOISE_PARTS = 4
+# Steps whose micro-batches are laid out while an earlier one is computed.
+STEPS_AHEAD = 2
+MOST_ROWS_NAMED = 8
+
+
+@dataclass
+class Position:
+    """Where a run stands between two steps; JSON values only."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    evaluations_without_gain: int = 0
+    stopped: bool = False
+
+
+class Run:
+    """A run over the rows of a set, and where it stands.
+
+    execution: the model, laid out; caller: how it is called; objective: what is made small.
+    token_budget: tokens of a micro-batch, at most. metrics: where each step is written down.
+    """
+
+    def __init__(
+        self,
+        execution: Execution,
+        caller: Caller,
+        train: LabelledRows,
+        calibration: LabelledRows,
+        *,
+        objective: Objective,
+        settings: TrainSettings,
+        seed: int,
+        token_budget: int,
+        metrics: Metrics | None = None,
+    ) -> None:
+        regularization = settings.regularization
+        if not len(train):
+            raise DataError(locale.text("error.loop.no_rows"))
+        if not len(calibration) and regularization.early_stopping != "off":
+            raise SettingsError(
+                locale.text("error.loop.no_calibration"),
+                key="train.regularization.early_stopping",
+                fix=locale.text("error.loop.no_calibration.fix"),
+            )
+        self.execution, self.caller, self.objective = execution, caller, objective
+        self.rows, self.calibration = train, calibration
+        self.settings, self.seed, self.token_budget = settings, seed, token_budget
+        self.metrics = metrics
+        self.position = Position()
+        self.best: Evaluation | None = None
+        self._best_weights: dict[str, Tensor] | None = None
+        self.parameters = execution.parameters()
+        self.optimizer = build_optimizer(self.parameters, settings)
+        self.average = (
+            None
+            if regularization.averaging == "off"
+            else Average(self.parameters, decay=regularization.averaging)
+        )
+        self.lengths = train.encoded.lengths
+        self.steps_per_epoch = order.steps_per_epoch(len(train), settings.batch_size.global_rows)
+        self.steps = self.steps_per_epoch * settings.epochs
+        self.rates = self._rates()
+        self.history = History(self.steps, self.steps_per_epoch)
+        self.noise = NoiseScale()
+        measured = min(settings.batch_size.noise_scale, self.steps)
+        places = np.linspace(0, self.steps - 1, measured) if measured else np.zeros(0)
+        self._noisy = frozenset(places.round().astype(int).tolist())
+
+    def train(self, kept: Checkpoints) -> None:
+        """Train from the checkpoint, or from the start, to the end; the best weights are put in."""
+        self._resume(kept)
+        if self.metrics is not None:
+            self.metrics.resume(self.position.step)
+        begun = monotonic() - self.position.seconds
+        total = len(self.rows) * self.settings.epochs
+        left = total - self._rows_behind()
+        self.execution.module.train()
+        with progress("train", total=left, unit="rows") as report:
+            for rows, micros in prefetch(self.upcoming(), ahead=STEPS_AHEAD):
+                self.take_step(rows, micros, kept)
+                report(len(rows))
+                if self._evaluates():
+                    self._evaluate()
+                self.position.seconds = monotonic() - begun
+                if kept.due:
+                    self._save(kept)
+                if self.position.stopped:
+                    break
+        kept.wait()
+        if self._best_weights is not None:
+            put(self.parameters, self._best_weights)
+        elif self.average is not None:
+            put(self.parameters, self.average.values)
+        self.execution.module.eval()
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the calibration loss ended the run before its last step."""
+        return self.position.stopped and self.position.step < self.steps
+
+    @property
+    def zero_share(self) -> float | None:
+        """Share of exact zeros among the weights that the L1 penalty touches."""
+        if self.settings.regularization.l1 == 0:
+            return None
+        zeros, of = zero_count(self.optimizer)
+        zeros, of = self.execution.total_over_weights([zeros, of])
+        return zeros / of if of else 0.0
+
+    def upcoming(self) -> Iterator[tuple[NDArray[np.int64], list[MicroBatch]]]:
+        """Yield the rows of each step from the position on, and this process's part of them."""
+        epoch, first = divmod(self.position.step, self.steps_per_epoch)
+        step = self.position.step
+        while step < self.steps:
+            for rows in islice(self.order(epoch), first, None):
+                yield rows, self.micro_batches(rows, epoch)
+                step += 1
+            epoch, first = epoch + 1, 0
+
+    def order(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Row numbers of each step of an epoch."""
+        return order.step_rows(
+            self.lengths,
+            global_rows=self.settings.batch_size.global_rows,
+            seed=self.seed,
+            epoch=epoch,
+        )
+
+    def micro_batches(self, rows: NDArray[np.int64], epoch: int) -> list[MicroBatch]:
+        """Return this process's part of these rows as the batches that it computes at once."""
+        mine = order.share(rows, self.lengths, *self.execution.share)
+        per_device = self.settings.batch_size.per_device
+        parts = self.caller.cut(
+            self.rows,
+            mine,
+            tokens=self.token_budget,
+            per_device=None if per_device == "auto" else per_device,
+        )
+        copies = 2 if self.settings.regularization.r_drop > 0 else 1
+        return [
+            self.caller.micro_batch(self.rows, part, seed=self.seed, visit=epoch, copies=copies)
+            for part in parts
+        ]
+
+    def add_gradient(self, rows: NDArray[np.int64], micros: list[MicroBatch]) -> float:
+        """Add the gradient of the mean loss over `rows`; return that loss, nats.
+
+        rows: of the whole step. micros: this process's part of them.
+        Raises SettingsError that names the rows where the loss is no number.
+        """
+        weight = self.objective.weight(self.rows, rows)
+        losses = self.execution.accumulate(
+            micros, lambda logits, micro: self.objective.loss_sum(logits, micro) / weight
+        )
+        self.execution.reduce_gradients()
+        loss = self.execution.total([sum(losses)])[0]
+        if not math.isfinite(loss):
+            bad = [m.rows for m, x in zip(micros, losses, strict=False) if not math.isfinite(x)]
+            found = np.isin(rows, np.concatenate(bad)) if bad else np.zeros(len(rows), bool)
+            among = np.array(self.execution.total(found.astype(float).tolist())) > 0
+            raise self._no_number(loss, rows[among])
+        return loss
+
+    def take_step(
+        self, rows: NDArray[np.int64], micros: list[MicroBatch], kept: Checkpoints | None = None
+    ) -> None:
+        """Do one optimizer step on these rows, at the rate of the run's position."""
+        rate = float(self.rates[self.position.step])
+        set_rate(self.optimizer, rate)
+        try:
+            if self.position.step in self._noisy:
+                loss = self._measure_noise(rows)
+            else:
+                loss = self.add_gradient(rows, micros)
+            norm = self.execution.gradient_norm()
+            if not math.isfinite(norm):
+                raise self._no_number(norm, rows)
+        except SettingsError:
+            # The weights have not moved: they are the last good ones.
+            self.optimizer.zero_grad()
+            if kept is not None and self.position.step:
+                self._save(kept)
+                kept.wait()
+            raise
+        limit = self.settings.max_grad_norm
+        if limit != "off" and norm > limit:
+            scale(self.parameters, limit / norm)
+        regularization = self.settings.regularization
+        add_l2(self.optimizer, regularization.l2)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        shrink(self.optimizer, regularization.l1)
+        if self.average is not None:
+            self.average.update(self.parameters)
+        self.position.step += 1
+        self.position.tokens += int(self.lengths[rows].sum())
+        self.history.add(self.position.step, loss, len(rows), rate)
+        if self.metrics is not None:
+            self.metrics.step(
+                step=self.position.step,
+                epoch=self.position.step / self.steps_per_epoch,
+                rows=len(rows),
+                tokens=int(self.lengths[rows].sum()),
+                loss=loss,
+                learning_rate=rate,
+                gradient_norm=norm,
+            )
+
+    def _rates(self) -> NDArray[np.float64]:
+        """Learning rate of each step, by the rows or tokens that are behind it."""
+        sizes = [
+            len(rows) if self.settings.schedule.progress == "rows" else int(self.lengths[rows].sum())
+            for epoch in range(self.settings.epochs)
+            for rows in self.order(epoch)
+        ]
+        return run_rates(self.settings.schedule, peak=self.settings.learning_rate, sizes=sizes)
+
+    def _rows_behind(self) -> int:
+        epoch, first = divmod(self.position.step, self.steps_per_epoch)
+        behind = epoch * len(self.rows)
+        return behind + sum(map(len, self.order(epoch)[:first])) if first else behind
+
+    def _measure_noise(self, rows: NDArray[np.int64]) -> float:
+        """Add the gradient of a step part by part, and note how far the parts lie apart."""
+        epoch = self.position.step // self.steps_per_epoch
+        whole: dict[str, Tensor] = {}
+        norms, sizes, loss = [], [], 0.0
+        for part in np.array_split(rows, min(NOISE_PARTS, len(rows))):
+            loss += self.add_gradient(part, self.micro_batches(part, epoch)) * len(part)
+            norms.append(self.execution.gradient_norm() ** 2)
+            sizes.append(len(part))
+            share = len(part) / len(rows)
+            for name, parameter in self.parameters.items():
+                if parameter.grad is None:
+                    continue
+                if name in whole:
+                    whole[name].add_(parameter.grad, alpha=share)
+                else:
+                    whole[name] = parameter.grad * share
+                parameter.grad = None
+        for name, gradient in whole.items():
+            self.parameters[name].grad = gradient
+        if len(norms) > 1:
+            self.noise.add(norms, sizes, self.execution.gradient_norm() ** 2, len(rows))
+        return loss / len(rows)
+
+    def _no_number(self, value: float, rows: NDArray[np.int64]) -> SettingsError:
+        named = ", ".join(str(row + 1) for row in np.sort(rows)[:MOST_ROWS_NAMED])
+        if len(rows) > MOST_ROWS_NAMED:
+            named += ", …"
+        return SettingsError(
+            locale.text("error.loop.loss", loss=value, step=self.position.step, rows=named),
+            key="train.learning_rate",
+            fix=locale.text("error.loop.loss.fix", rate=self.settings.learning_rate),
+        )
+
+    def _evaluates(self) -> bool:
+        """Whether the step just done ends one of the equal parts of an epoch."""
+        if not len(self.calibration):
+            return False
+        parts = self.settings.evaluations_per_epoch
+        inside = (self.position.step - 1) % self.steps_per_epoch + 1
+        before = (inside - 1) * parts // self.steps_per_epoch
+        return inside * parts // self.steps_per_epoch > before
+
+    def _evaluate(self) -> None:
+        found = self._measured()
+        self.history.evaluated(found)
+        patience = self.settings.regularization.early_stopping
+        if patience == "off":
+            self.best = found
+        elif self.best is None or found.loss < self.best.loss:
+            self.best = found
+            source = self.parameters if self.average is None else self.average.values
+            self._best_weights = {name: v.detach().clone() for name, v in source.items()}
+            self.position.evaluations_without_gain = 0
+        else:
+            self.position.evaluations_without_gain += 1
+            self.position.stopped = self.position.evaluations_without_gain >= patience
+
+    def _measured(self) -> Evaluation:
+        """Loss and accuracy on the calibration rows, of the averaged weights where there are any."""
+        present = None
+        if self.average is not None:
+            present = {name: p.detach().clone() for name, p in self.parameters.items()}
+            put(self.parameters, self.average.values)
+        found = evaluate(
+            self.execution,
+            self.caller,
+            self.calibration,
+            step=self.position.step,
+            token_budget=self.token_budget,
+        )
+        if present is not None:
+            put(self.parameters, present)
+        return found
+
+    def _save(self, kept: Checkpoints) -> None:
+        tensors: dict[str, Tensor] = dict(self.parameters)
+        ...
