@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from shipworthy.train import TrainSettings, checkpoints, fit
-from shipworthy.train.loop import Run
+from shipworthy.train.run import Run
 
 
 def die() -> None:
@@ -28,14 +28,14 @@ def main() -> None:
     step, replace = Run.take_step, os.replace
     written = 0
 
-    def dying_step(self: Run, rows: Any) -> None:
+    def dying_step(self: Run, rows: Any, micros: Any) -> None:
         if self.position.step == given.get("kill"):
             die()
-        step(self, rows)
+        step(self, rows, micros)
 
     def dying_replace(source: Any, target: Any) -> None:
         nonlocal written
-        written += Path(target).name == checkpoints.FILE
+        written += Path(target).name.removeprefix("step-").isdigit()
         if written == given.get("write"):
             die()
         replace(source, target)

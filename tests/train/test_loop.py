@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,17 @@ from shipworthy.data.batches import encode
 from shipworthy.model.checkpoint import read_info
 from shipworthy.model.pretrained import load_module
 from shipworthy.train import Fitted, TrainSettings, fit
-from shipworthy.train.checkpoints import Checkpoints
+from shipworthy.train.attention import trained_attention
+from shipworthy.train.checkpoints import Box, Checkpoints
 from shipworthy.train.evaluation import Evaluation, evaluate
+from shipworthy.train.execution import OneProcess
 from shipworthy.train.history import MOST_POINTS, History
-from shipworthy.train.loop import Run
-from shipworthy.train.parts import LabelledRows
+from shipworthy.train.microbatches import LabelledRows
+from shipworthy.train.objectives import Classification
+from shipworthy.train.packing import choose
 from shipworthy.train.precision import autocast, resolve
+from shipworthy.train.regularization import set_dropout
+from shipworthy.train.run import Run
 
 BASE: dict[str, Any] = {
     "epochs": 5,
@@ -36,6 +42,11 @@ BASE: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIPWORTHY_PROGRESS", "off")
+
+
+def out(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder / "out"
 
 
 def trained(
@@ -55,8 +66,8 @@ def trained(
         label="label",
         classes=("bad", "good"),
         settings=TrainSettings.model_validate({**BASE, **changes, **(settings or {})}),
-        seed=3,
-        out=tmp_path / "out",
+        seed=4,
+        out=out(tmp_path),
         work=tmp_path / "work",
         unit="unit",
     )
@@ -65,6 +76,29 @@ def trained(
 def labelled(frame: pl.DataFrame, tokenizer: PreTrainedTokenizerFast) -> LabelledRows:
     encoded = encode(tokenizer, frame["text"].to_list(), max_length=32)
     return LabelledRows(encoded, (frame["label"] == "good").to_numpy().astype(np.int64), 0)
+
+
+def run_of(module: torch.nn.Module, data: LabelledRows, **settings: Any) -> Run:
+    chosen = TrainSettings.model_validate({**BASE, **settings})
+    set_dropout(module, chosen.regularization.dropout)
+    caller, _ = choose(module, data, chosen.packing)
+    return Run(
+        OneProcess(module, caller, autocast=partial(autocast, "fp32")),
+        caller,
+        data,
+        data,
+        objective=Classification(0.05),
+        settings=chosen,
+        seed=0,
+        token_budget=4096,
+    )
+
+
+def evaluated(module: torch.nn.Module, data: LabelledRows) -> Evaluation:
+    caller, _ = choose(module, data, "auto")
+    execution = OneProcess(module, caller, autocast=partial(autocast, "fp32"))
+    with trained_attention(module):
+        return evaluate(execution, caller, data, step=0, token_budget=4096)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -87,9 +121,7 @@ def test_it_learns_what_can_be_learned(
     assert read_info(tmp_path / "out").classes == ("bad", "good")
     module = load_module(tmp_path / "out")
     assert {p.dtype for p in module.parameters()} == {torch.float32}
-    found = evaluate(
-        module, labelled(calibration, tokenizer), step=0, autocast=partial(autocast, "fp32")
-    )
+    found = evaluated(module, labelled(calibration, tokenizer))
     # The weights that were kept are those of the best evaluation, not the last ones.
     assert found.loss == pytest.approx(fitted.best.loss, abs=1e-6 if precision == "fp32" else 0.02)
 
@@ -135,12 +167,7 @@ def test_it_stops_when_the_calibration_loss_rises(
     assert fitted.steps == 15 * len(taken)
     assert fitted.best is not None
     assert (fitted.best.step, fitted.best.loss) == (15 * (best + 1), taken[best])
-    found = evaluate(
-        load_module(tmp_path / "out"),
-        labelled(swapped, tokenizer),
-        step=0,
-        autocast=partial(autocast, "fp32"),
-    )
+    found = evaluated(load_module(tmp_path / "out"), labelled(swapped, tokenizer))
     assert found.loss == pytest.approx(taken[best], abs=1e-6)
 
 
@@ -181,28 +208,95 @@ def test_a_loss_that_is_no_number_ends_the_run(
     tokenizer: PreTrainedTokenizerFast,
     tmp_path: Path,
 ) -> None:
+    """The rows are named, and the weights from before the step are kept."""
     data = labelled(rows, tokenizer)
-    run = Run(module, data, data, settings=TrainSettings.model_validate(BASE), seed=0)
-    with torch.no_grad():
-        module.classifier.bias.fill_(torch.nan)
-    with pytest.raises(SettingsError, match=r"learning_rate: the loss is nan after 0 steps.*0\.01"):
-        run.train(Checkpoints(tmp_path / "work", "x", interval_seconds=60))
+    run = run_of(module, data, batch_size={"global": 16, "per_device": 4})
+    good, bad = run.order(0)[0], run.order(0)[1][:1]
+    word = int(data.encoded.token_ids[data.encoded.offsets[bad[0]] + 1])
+    objective = run.objective
+
+    class Broken:
+        def weight(self, of: LabelledRows, numbers: Any) -> float:
+            return objective.weight(of, numbers)
+
+        def loss_sum(self, logits: torch.Tensor, micro: Any) -> torch.Tensor:
+            loss = objective.loss_sum(logits, micro)
+            return loss * torch.nan if bad[0] in micro.rows else loss
+
+    assert bad[0] not in good and word
+    run.objective = Broken()
+    kept = Checkpoints(tmp_path / "work", "x", interval_seconds=60)
+    with pytest.raises(SettingsError, match=r"the loss is nan after 1 steps.*0\.01") as caught:
+        run.train(kept)
+    named = str(caught.value).split("training rows ")[1].split(";")[0].split("; ")[0]
+    assert str(bad[0] + 1) in named and len(named.split(", ")) <= 4
+    reader = kept.load()
+    assert reader is not None and reader.position["position"]["step"] == 1
+    with reader:
+        name = "classifier.weight"
+        value = module.get_parameter(name)
+        found = reader.get(f"model/{name}", tuple(value.shape), Box.whole(value))
+    assert torch.equal(found, value) and torch.isfinite(found).all()
 
 
 def test_the_penalty_makes_weights_zero(
-    module: BertForSequenceClassification,
-    rows: pl.DataFrame,
-    tokenizer: PreTrainedTokenizerFast,
-    tmp_path: Path,
+    model_folder: Path, rows: pl.DataFrame, calibration: pl.DataFrame, tmp_path: Path
 ) -> None:
-    data = labelled(rows, tokenizer)
-    settings = TrainSettings.model_validate({**BASE, "epochs": 1, "regularization": {"l1": 0.5}})
-    Run(module, data, data, settings=settings, seed=0).train(
-        Checkpoints(tmp_path / "work", "x", interval_seconds=60)
+    fitted = trained(
+        model_folder, rows, calibration, tmp_path, epochs=1, regularization={"l1": 0.5}
     )
-    kernel = module.bert.encoder.layer[0].intermediate.dense
+    kernel = load_module(tmp_path / "out").get_submodule("bert.encoder.layer.0.intermediate.dense")
     assert (kernel.weight == 0).float().mean() > 0.1
     assert (kernel.bias != 0).all()
+    assert fitted.zero_share is not None and 0.1 < fitted.zero_share < 0.9
+
+
+@pytest.mark.parametrize(
+    "regularization",
+    [
+        {"r_drop": 1.0},
+        {"averaging": 0.9},
+        {"layer_decay": 0.8, "l2": 0.001},
+        {"attention_dropout": 0.1},
+    ],
+)
+def test_each_kind_of_regularization_still_learns(
+    regularization: dict[str, float],
+    model_folder: Path,
+    rows: pl.DataFrame,
+    calibration: pl.DataFrame,
+    tmp_path: Path,
+) -> None:
+    fitted = trained(
+        model_folder, rows, calibration, tmp_path, regularization=regularization,
+        batch_size={"global": 8}, epochs=3,
+    )  # fmt: skip
+    assert fitted.best is not None and fitted.best.accuracy > 0.8
+
+
+def test_every_step_is_written_down(
+    model_folder: Path, rows: pl.DataFrame, calibration: pl.DataFrame, tmp_path: Path
+) -> None:
+    fitted = trained(model_folder, rows, calibration, tmp_path, epochs=2)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, fitted.steps + 1))
+    assert sum(line["tokens"] for line in lines) == fitted.tokens
+    assert {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "memory_mb"} <= {
+        *lines[0]
+    }
+    assert fitted.batches == "packed" and fitted.peak_memory_mb > 100
+
+
+def test_texts_side_by_side_train_alike(
+    model_folder: Path, rows: pl.DataFrame, calibration: pl.DataFrame, tmp_path: Path
+) -> None:
+    packed = trained(model_folder, rows, calibration, tmp_path / "a", epochs=1)
+    padded = trained(
+        model_folder, rows, calibration, tmp_path / "b", epochs=1, packing="buckets",
+        batch_size={"global": 16, "tokens": 64},
+    )  # fmt: skip
+    assert (packed.batches, padded.batches) == ("packed", "buckets")
+    np.testing.assert_allclose(packed.history["loss"], padded.history["loss"], atol=1e-5)
 
 
 def test_the_callers_random_numbers_are_left_alone(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from torch.nn.functional import cross_entropy
 
-from shipworthy.data.batches import buckets
-from shipworthy.model.text_classifier import TOKEN_BUDGET
-from shipworthy.train.parts import LabelledRows
+from shipworthy.data import order
 
 if TYPE_CHECKING:
-    from torch import nn
+    from shipworthy.train.execution import Execution
+    from shipworthy.train.microbatches import LabelledRows
+    from shipworthy.train.packing import Caller
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,29 @@ class Evaluation:
     rows: int
 
 
-def evaluate(module: nn.Module, data: LabelledRows, *, step: int, autocast: Any) -> Evaluation:
+def evaluate(
+    execution: Execution, caller: Caller, data: LabelledRows, *, step: int, token_budget: int
+) -> Evaluation:
     """Return loss and accuracy on the rows, without dropout; the module's mode is put back."""
+    module = execution.module
     training = module.training
     module.eval()
-    loss, right = 0.0, 0
     lengths = data.encoded.lengths
+    mine = order.share(np.arange(len(data)), lengths, *execution.share)
+    parts = caller.cut(data, mine, tokens=token_budget, per_device=None)
+    micros = execution.prepare(
+        parts,
+        lambda rows, pad_to: caller.micro_batch(data, rows, seed=0, visit=0, pad_to=pad_to),
+        [int(lengths[part].sum()) for part in parts],
+    )
+    loss, right = 0.0, 0
     try:
-        with torch.inference_mode():
-            budget = max(TOKEN_BUDGET, int(lengths.max(initial=1)))
-            for rows in buckets(lengths, token_budget=budget, seed=None):
-                arguments, labels = data.tensors(rows)
-                with autocast():
-                    logits = module(**arguments).logits
+        for micro, logits in zip(micros, execution.logits(micros), strict=True):
+            if logits is not None:
+                labels = micro.labels.to(logits.device)
                 loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
                 right += int((logits.argmax(-1) == labels).sum())
     finally:
         module.train(training)
-    return Evaluation(step, loss / len(data), right / len(data), len(data))
+    loss, correct = execution.total([loss, float(right)])
+    return Evaluation(step, loss / len(data), correct / len(data), len(data))

@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 
+from shipworthy.train.checkpoints import Box
+from shipworthy.train.optimizer import rate_factors
+from shipworthy.train.packing import on_device
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from shipworthy.train.microbatches import MicroBatch
     from shipworthy.train.packing import Caller
 
     Loss: TypeAlias = Callable[[Tensor, MicroBatch], Tensor]
+    Part: TypeAlias = NDArray[np.int64]
+    Build: TypeAlias = Callable[[Part, int | None], MicroBatch]
 
 
 class Execution(Protocol):
@@ -30,9 +38,19 @@ class Execution(Protocol):
     """This process's part of the model."""
     share: tuple[int, int]
     """Which part of a step's rows is this process's: its number, and how many there are."""
+    primary: bool
+    """Whether this is the first process of all: it decides and writes for all."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained here, by its name in the whole model."""
+
+    def prepare(
+        self, parts: Sequence[Part], build: Build, tokens: Sequence[int]
+    ) -> list[MicroBatch]:
+        """Build the micro-batches of a step as this layout wants them.
+
+        parts: rows of each; tokens: of each; build: lays rows out, filled up to a number of tokens.
+        """
 
     def accumulate(self, micros: Sequence[MicroBatch], loss: Loss) -> list[float]:
         """Add the gradient of each micro-batch's loss; return the losses that this process counts.
@@ -44,7 +62,10 @@ class Execution(Protocol):
         """Add the gradients up over the processes that share the rows."""
 
     def total(self, values: list[float]) -> list[float]:
-        """Return the sums of what each process counted; the same on every process."""
+        """Return the sums of what the processes counted, one for each share of the rows.
+
+        The same on every process, to the last bit.
+        """
 
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
@@ -58,6 +79,18 @@ class Execution(Protocol):
     def full_weights(self) -> dict[str, Tensor] | None:
         """Return the weights of the whole model by name; None but on the first process."""
 
+    def box(self, name: str, part: Tensor) -> Box:
+        """Return the place in the whole of what this process holds of a parameter."""
+
+    def writes(self, name: str) -> bool:
+        """Return whether this is the process that writes its part of a parameter down."""
+
+    def rate_factors(self, decay: float) -> dict[str, float]:
+        """Return the factor of the learning rate of each parameter here; decay: a layer's."""
+
+    def count_weights(self, counts: tuple[int, int]) -> tuple[int, int]:
+        """Return the sums over all processes of what those counted that write."""
+
 
 class OneProcess:
     """The whole model in this process.
@@ -66,21 +99,34 @@ class OneProcess:
     """
 
     share = (0, 1)
+    primary = True
 
     def __init__(
-        self, module: nn.Module, caller: Caller, *, autocast: Callable[[], AbstractContextManager[object]]
+        self,
+        module: nn.Module,
+        caller: Caller,
+        *,
+        autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.module, self._caller, self._autocast = module, caller, autocast
+        self._device = next(module.parameters()).device
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by name."""
         return self._parameters
 
+    def prepare(
+        self, parts: Sequence[Part], build: Build, tokens: Sequence[int]
+    ) -> list[MicroBatch]:
+        """Build each part as it is."""
+        return [build(part, None) for part in parts]
+
     def accumulate(self, micros: Sequence[MicroBatch], loss: Loss) -> list[float]:
         """Add the gradient of each micro-batch's loss; return the losses."""
         found = []
-        for micro in micros:
+        for one in micros:
+            micro = on_device(one, self._device)
             with self._autocast():
                 logits = self._caller.logits(self.module, micro)
             value = loss(logits, micro)
@@ -103,8 +149,26 @@ class OneProcess:
     def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
         """Return the logits of each micro-batch without a gradient."""
         with torch.inference_mode(), self._autocast():
-            return [self._caller.logits(self.module, micro) for micro in micros]
+            return [
+                self._caller.logits(self.module, on_device(micro, self._device)) for micro in micros
+            ]
 
     def full_weights(self) -> dict[str, Tensor]:
         """Return the weights by name."""
         return {name: p.detach() for name, p in self._parameters.items()}
+
+    def box(self, name: str, part: Tensor) -> Box:
+        """Return the whole: nobody else holds a part."""
+        return Box.whole(part)
+
+    def writes(self, name: str) -> bool:
+        """Return True: nobody else does."""
+        return True
+
+    def rate_factors(self, decay: float) -> dict[str, float]:
+        """Return the factor of the learning rate of each parameter."""
+        return rate_factors(self._parameters, decay)
+
+    def count_weights(self, counts: tuple[int, int]) -> tuple[int, int]:
+        """Return the counts: there is no other process."""
+        return counts

@@ -1,69 +1,70 @@
 """Fine-tuning: rows and a model folder become the folder of a candidate.
 
-One process, AdamW, steps of a fixed number of rows of like length, gradients added up over parts
-that fit. Notable: attention weights are never dropped (the fused kernel cannot), attention and loss
-stay fp32 under bf16, the calibration rows decide when to stop, and a run that was killed goes on
-from its last checkpoint to the very weights that it would have had.
+Steps of a fixed number of rows of like length, AdamW, attention and loss in fp32 under bf16,
+dropout keyed by row; the calibration rows decide when to stop. The same settings give the same
+training, whatever the layout: processes and parts of a step change nothing but the order in which
+floats are added. A run that was killed goes on from its last checkpoint; in one process to the very
+weights that it would have had.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from shipworthy.core import locale
 from shipworthy.core.digest import digest_bytes, digest_folder, digest_json
-from shipworthy.core.errors import DataError, SettingsError
-from shipworthy.core.progress import progress
 from shipworthy.data.batches import encode
-from shipworthy.train import checkpoints
-from shipworthy.train.attention import fp32_attention
+from shipworthy.train import mesh
 from shipworthy.train.checkpoints import Checkpoints
-from shipworthy.train.evaluation import Evaluation, evaluate
-from shipworthy.train.history import History
-from shipworthy.train.parts import LabelledRows, accumulate, epoch_steps, steps_per_epoch
+from shipworthy.train.execution import OneProcess
+from shipworthy.train.fitted import Fitted
+from shipworthy.train.metrics import FILE as METRICS
+from shipworthy.train.metrics import Metrics, memory_mb
+from shipworthy.train.microbatches import LabelledRows
+from shipworthy.train.objectives import Classification
+from shipworthy.train.packing import choose
 from shipworthy.train.precision import Precision, autocast, resolve
-from shipworthy.train.regularization import decay_groups, set_dropout, shrink
-from shipworthy.train.schedules import step_rates
+from shipworthy.train.regularization import set_dropout
+from shipworthy.train.run import Run, put
 from shipworthy.train.selection import class_numbers, require_classes, select
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
-    from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import nn
 
+    from shipworthy.train.execution import Execution
+    from shipworthy.train.mesh import Group
+    from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
 
-CHECKPOINT_SECONDS = 30.0
+# What a run's result does not depend on: how it is carried out, and how it is kept.
+_HOW = {"parallel", "checkpoints", "race", "packing"}
+_HOW_CUT = ("per_device", "tokens", "noise_scale")
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """What became of a training run.
+class Given:
+    """What `fit` was called with; settings say how, the rest on what and where."""
 
-    history: frame with step, epoch, loss (mean since the row before, with smoothing, nats),
-    learning_rate, calibration_loss and calibration_accuracy (null where none was taken), at most
-    a few hundred rows. steps: optimizer steps done. rows: training rows. tokens: tokens trained on,
-    padding not counted, repeats counted. seconds: time spent, over all sittings. best: the
-    evaluation of the weights that were kept; None without calibration rows. stopped_early: whether
-    the calibration loss ended the run before its last step.
-    """
-
-    history: pl.DataFrame
-    steps: int
-    rows: int
-    tokens: int
-    seconds: float
-    best: Evaluation | None
-    precision: Precision
-    stopped_early: bool
+    model_folder: Path
+    rows: pl.DataFrame
+    calibration: pl.DataFrame
+    text: str
+    label: str
+    classes: tuple[str, ...]
+    settings: TrainSettings
+    seed: int
+    out: Path
+    work: Path
+    unit: str | None
+    checkpoint_seconds: float
 
 
 def fit(
@@ -79,253 +80,158 @@ def fit(
     out: Path,
     work: Path,
     unit: str | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float | None = None,
 ) -> Fitted:
     """Fine-tune a classifier and write it to `out`.
 
     rows, calibration: frames with the columns `text` and `label` (values of `classes`), and `unit`
-    where `settings.rows` asks for a part. work: folder of the checkpoint, removed at the end; a run
-    with the same arguments goes on from what lies there. seed: in [0, 2**32); with the same
-    libraries, processor and number of threads it gives the same bytes.
+    where `settings.rows` asks for a part. work: folder of the checkpoints, removed at the end; a
+    run with the same arguments goes on from what lies there, also under another layout. seed: in
+    [0, 2**32); with the same libraries, processor, layout and number of threads it gives the same
+    bytes. checkpoint_seconds: in place of the settings' own. A layout of several processes is
+    started here, unless this is one of them already; then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
+    layout = mesh.resolve(settings.parallel)
+    interval = settings.checkpoints.every_seconds
+    given = Given(
+        model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
+        interval if checkpoint_seconds is None else checkpoint_seconds,
+    )  # fmt: skip
+    if layout.processes > 1 and not mesh.inside():
+        from shipworthy.train.launcher import fit_in_group
+
+        return fit_in_group(given, layout)
+    with torch.random.fork_rng(devices=[]), mesh.group(layout) as group:
+        return _fit(given, group)
+
+
+def _fit(given: Given, group: Group) -> Fitted:
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.model.pretrained import load_pretrained, save_model
 
-    chosen = select(rows, settings.rows, unit=unit, seed=seed)
-    length = settings.max_length
-    with torch.random.fork_rng(devices=[]):
-        module, tokenizer = load_pretrained(
-            model_folder, classes=classes, max_length=length, seed=seed
+    settings = given.settings
+    opened = partial(
+        load_pretrained, given.model_folder, classes=given.classes,
+        max_length=settings.max_length, seed=given.seed,
+    )  # fmt: skip
+    module, tokenizer = opened()
+    train, calibration = _encoded(given, tokenizer, module)
+    config: Any = module.config
+    mesh.check_layout(group.layout, config.to_dict(), settings.batch_size.global_rows)
+    regularization = settings.regularization
+    set_dropout(module, regularization.dropout, attention=regularization.attention_dropout)
+    precision = resolve(settings.precision)
+    identity = fingerprint(given, train, calibration, precision)
+    caller, reason = choose(module, train, settings.packing)
+    execution = laid_out(module, caller, group, train=train, precision=precision)
+    kept = Checkpoints(
+        given.work, identity, interval_seconds=given.checkpoint_seconds,
+        keep_last=settings.checkpoints.keep_last, rank=group.rank, processes=group.processes,
+    )  # fmt: skip
+    kept.sweep()
+    metrics = given.work / METRICS
+    run = Run(
+        execution, caller, train, calibration,
+        objective=Classification(regularization.label_smoothing, regularization.r_drop),
+        settings=settings, seed=given.seed, token_budget=4096,
+        metrics=Metrics(metrics if execution.primary else None),
+    )  # fmt: skip
+    run.train(kept)
+    fitted = Fitted(
+        history=run.history.frame(),
+        steps=run.position.step,
+        rows=len(train),
+        tokens=run.position.tokens,
+        seconds=run.position.seconds,
+        best=run.best,
+        precision=precision,
+        stopped_early=run.stopped_early,
+        batches=caller.name,
+        batches_reason=reason,
+        token_budget=run.token_budget,
+        token_budget_reason="",
+        layout=group.layout.model_dump(exclude={"schedule"}),
+        zero_share=run.zero_share,
+        noise=None,
+        peak_memory_mb=memory_mb(),
+        utilization=None,
+        throughput=None,
+    )
+    weights = execution.full_weights()
+    if weights is not None:
+        whole = module if group.processes == 1 else opened()[0]
+        set_dropout(whole, regularization.dropout, attention=regularization.attention_dropout)
+        put(dict(whole.named_parameters()), weights)
+        info = RuntimeInfo(
+            runtime="torch", classes=given.classes, max_length=settings.max_length, text=given.text
         )
-
-        config: Any = module.config
-        padding = int(config.pad_token_id)
-
-        def encoded(frame: pl.DataFrame, split: str) -> LabelledRows:
-            labels = class_numbers(frame, label=label, classes=classes, split=split)
-            ids = encode(tokenizer, frame[text].to_list(), max_length=length)
-            return LabelledRows(ids, labels, padding)
-
-        train = encoded(chosen, "train")
-        require_classes(train.labels, label=label, classes=classes)
-        run = Run(module, train, encoded(calibration, "calibration"), settings=settings, seed=seed)
-        fingerprint = run.fingerprint(digest_folder(model_folder))
-        kept = Checkpoints(work, fingerprint, interval_seconds=checkpoint_seconds)
-        fitted = run.train(kept)
-        save_model(
-            out,
-            module,
-            tokenizer,
-            RuntimeInfo(runtime="torch", classes=classes, max_length=length, text=text),
-        )
-        kept.remove()
+        save_model(given.out, whole, tokenizer, info)
+        os.replace(metrics, given.out.parent / METRICS)
+    kept.remove()
     return fitted
 
 
-@dataclass
-class Position:
-    """Where a run stands between two steps; JSON values only."""
+def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, LabelledRows]:
+    """Return the training and the calibration rows as tokens."""
+    chosen = select(given.rows, given.settings.rows, unit=given.unit, seed=given.seed)
 
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    evaluations_without_gain: int = 0
-    stopped: bool = False
+    def rows(frame: pl.DataFrame, split: str) -> LabelledRows:
+        labels = class_numbers(frame, label=given.label, classes=given.classes, split=split)
+        texts = frame[given.text].to_list()
+        ids = encode(tokenizer, texts, max_length=given.settings.max_length)
+        return LabelledRows(ids, labels, int(module.config.pad_token_id))
+
+    train = rows(chosen, "train")
+    require_classes(train.labels, label=given.label, classes=given.classes)
+    return train, rows(given.calibration, "calibration")
 
 
-class Run:
-    """One training run in memory: model, optimizer, rows, and where it stands.
-
-    module: with a head for the classes, fp32, on the processor; it is trained in place. Dropout
-    draws from torch's global generator, which `train` seeds.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        train: LabelledRows,
-        calibration: LabelledRows,
-        *,
-        settings: TrainSettings,
-        seed: int,
-    ) -> None:
-        regularization = settings.regularization
-        if not len(train):
-            raise DataError(locale.text("error.loop.no_rows"))
-        if not len(calibration) and regularization.early_stopping != "off":
-            raise SettingsError(
-                locale.text("error.loop.no_calibration"),
-                key="train.regularization.early_stopping",
-                fix=locale.text("error.loop.no_calibration.fix"),
-            )
-        self.module, self.rows, self.calibration = module, train, calibration
-        self.settings, self.seed = settings, seed
-        self.precision = resolve(settings.precision)
-        self.position = Position()
-        self.best: Evaluation | None = None
-        self._best_weights: dict[str, Tensor] | None = None
-        set_dropout(module, regularization.dropout)
-        groups = decay_groups(module, regularization.weight_decay)
-        self._decayed = groups[0]["params"]
-        self._trained = [*groups[0]["params"], *groups[1]["params"]]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-        batch = settings.batch_size
-        self._per_device = None if batch.per_device == "auto" else batch.per_device
-        self.steps_per_epoch = steps_per_epoch(len(train), batch.global_rows)
-        self.steps = self.steps_per_epoch * settings.epochs
-        self.rates = step_rates(
-            settings.schedule.name,
-            steps=self.steps,
-            peak=settings.learning_rate,
-            warmup_ratio=settings.schedule.warmup_ratio,
-        )
-        self.history = History(self.steps, self.steps_per_epoch)
-
-    def fingerprint(self, model_digest: str) -> str:
-        """Identity of the run: everything that its weights depend on, the processor left out."""
-        arrays = [
-            array
-            for part in (self.rows, self.calibration)
-            for array in (part.encoded.token_ids, part.encoded.offsets, part.labels)
-        ]
-        return digest_json(
-            {
-                "model": model_digest,
-                "settings": self.settings.model_dump(mode="json"),
-                "seed": self.seed,
-                "rows": [digest_bytes(array.tobytes()) for array in arrays],
-                "precision": self.precision,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            }
-        )
-
-    def train(self, kept: Checkpoints) -> Fitted:
-        """Train from the checkpoint, or from the start, to the end; the best weights are put in."""
-        torch.manual_seed(self.seed)
-        self._resume(kept)
-        begun = monotonic() - self.position.seconds
-        every = self.settings.batch_size.global_rows
-        epochs = self.settings.epochs
-        left = len(self.rows) * epochs - min(self.position.step * every, len(self.rows) * epochs)
-        self.module.train()
-        with fp32_attention(self.module), progress("train", total=left, unit="rows") as report:
-            while self.position.step < self.steps and not self.position.stopped:
-                epoch, first = divmod(self.position.step, self.steps_per_epoch)
-                for step_rows in self.order(epoch)[first:]:
-                    self.take_step(step_rows)
-                    report(len(step_rows))
-                    if self._evaluates():
-                        self._evaluate()
-                    self.position.seconds = monotonic() - begun
-                    if kept.due:
-                        self._save(kept)
-                    if self.position.stopped:
-                        break
-        if self._best_weights is not None:
-            checkpoints.put_weights(self.module, self._best_weights)
-        self.module.eval()
-        return Fitted(
-            history=self.history.frame(),
-            steps=self.position.step,
-            rows=len(self.rows),
-            tokens=self.position.tokens,
-            seconds=self.position.seconds,
-            best=self.best,
-            precision=self.precision,
-            stopped_early=self.position.stopped and self.position.step < self.steps,
-        )
-
-    def order(self, epoch: int) -> list[NDArray[Any]]:
-        """Row numbers of each step of an epoch."""
-        return epoch_steps(
-            self.rows.encoded.lengths,
-            global_rows=self.settings.batch_size.global_rows,
-            seed=self.seed,
-            epoch=epoch,
-        )
-
-    def add_gradient(self, rows: NDArray[Any]) -> float:
-        """Add the gradient of the mean loss over these rows; return that loss, nats."""
-        return accumulate(
-            self.module,
-            self.rows,
-            rows,
-            per_device=self._per_device,
-            smoothing=self.settings.regularization.label_smoothing,
-            autocast=partial(autocast, self.precision),
-        )
-
-    def take_step(self, rows: NDArray[Any]) -> None:
-        """Do one optimizer step on these rows, at the rate of the run's position."""
-        rate = float(self.rates[self.position.step])
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self.add_gradient(rows)
-        if not math.isfinite(loss):
-            raise SettingsError(
-                locale.text("error.loop.loss", loss=loss, step=self.position.step),
-                key="train.learning_rate",
-                fix=locale.text("error.loop.loss.fix", rate=self.settings.learning_rate),
-            )
-        if self.settings.max_grad_norm != "off":
-            torch.nn.utils.clip_grad_norm_(self._trained, self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        shrink(self._decayed, rate * self.settings.regularization.l1)
-        self.position.step += 1
-        self.position.tokens += int(self.rows.encoded.lengths[rows].sum())
-        self.history.add(self.position.step, loss, len(rows), rate)
-
-    def _evaluates(self) -> bool:
-        """Whether the step just done ends one of the equal parts of an epoch."""
-        if not len(self.calibration):
-            return False
-        parts = self.settings.evaluations_per_epoch
-        inside = (self.position.step - 1) % self.steps_per_epoch + 1
-        before = (inside - 1) * parts // self.steps_per_epoch
-        return inside * parts // self.steps_per_epoch > before
-
-    def _evaluate(self) -> None:
-        found = evaluate(
-            self.module,
-            self.calibration,
-            step=self.position.step,
-            autocast=partial(autocast, self.precision),
-        )
-        self.history.evaluated(found)
-        patience = self.settings.regularization.early_stopping
-        if patience == "off":
-            self.best = found
-        elif self.best is None or found.loss < self.best.loss:
-            self.best = found
-            self._best_weights = {
-                name: value.clone() for name, value in checkpoints.weights(self.module).items()
-            }
-            self.position.evaluations_without_gain = 0
-        else:
-            self.position.evaluations_without_gain += 1
-            self.position.stopped = self.position.evaluations_without_gain >= patience
-
-    def _save(self, kept: Checkpoints) -> None:
-        tensors = checkpoints.collect(self.module, self.optimizer)
-        for name, value in (self._best_weights or {}).items():
-            tensors[f"best/{name}"] = value
-        position = {
-            "position": asdict(self.position),
-            "best": None if self.best is None else asdict(self.best),
-            "history": self.history.state(),
+def fingerprint(
+    given: Given, train: LabelledRows, calibration: LabelledRows, precision: Precision
+) -> str:
+    """Identity of a run: everything that its weights depend on, but for the order of sums."""
+    arrays = [
+        array
+        for part in (train, calibration)
+        for array in (part.encoded.token_ids, part.encoded.offsets, part.labels)
+    ]
+    return digest_json(
+        {
+            "model": digest_folder(given.model_folder),
+            "settings": recipe(given.settings),
+            "seed": given.seed,
+            "rows": [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays],
+            "precision": precision,
+            "torch": torch.__version__,
         }
-        kept.save(tensors, position)
+    )
 
-    def _resume(self, kept: Checkpoints) -> None:
-        found = kept.load()
-        if found is None:
-            return
-        tensors, state = found
-        checkpoints.restore(self.module, self.optimizer, tensors)
-        self.position = Position(**state["position"])
-        self.best = None if state["best"] is None else Evaluation(**state["best"])
-        self._best_weights = checkpoints.part_of(tensors, "best") or None
-        self.history.restore(state["history"])
+
+def recipe(settings: TrainSettings) -> dict[str, Any]:
+    """Return the settings that the weights depend on, as JSON values.
+
+    How the work is divided and kept is left out: it moves the weights by rounding only.
+    """
+    found = settings.model_dump(mode="json", exclude=_HOW)
+    for name in _HOW_CUT:
+        del found["batch_size"][name]
+    return found
+
+
+def laid_out(
+    module: nn.Module, caller: Caller, group: Group, *, train: LabelledRows, precision: Precision
+) -> Execution:
+    """Return the model over the processes of a group."""
+    context = partial(autocast, precision)
+    if group.processes == 1:
+        return OneProcess(module, caller, autocast=context)
+    if group.layout.pipeline > 1:
+        from shipworthy.train.pipeline_execution import PipelineExecution
+
+        return PipelineExecution(module, caller, group, autocast=context)
+    from shipworthy.train.mesh_execution import MeshExecution
+
+    shortest = np.argsort(train.encoded.lengths, kind="stable")[:1]
+    spare = caller.micro_batch(train, shortest, seed=0, visit=0)
+    return MeshExecution(module, caller, group, autocast=context, spare=spare)

@@ -1,8 +1,8 @@
 """One training run in memory: the loop over steps, whatever the layout.
 
-A step is: its rows, the rate of its place in the run, the gradient of the mean loss over all of its
-rows, one move of the optimizer. Which process computes which rows, and in how many parts, is left to
-the execution; it changes nothing but the order in which floats are added.
+A step is: its rows, the rate of its place in the run, the gradient of the mean loss over all of
+its rows, one move of the optimizer. Which process computes which rows, and in how many parts, is
+left to the execution; it changes nothing but the order in which floats are added.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,19 +20,21 @@ from shipworthy.core import locale
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.core.progress import progress
 from shipworthy.data import order
+from shipworthy.train.attention import trained_attention
 from shipworthy.train.averaging import Average
+from shipworthy.train.checkpoints import Box
 from shipworthy.train.evaluation import Evaluation, evaluate
 from shipworthy.train.history import History
 from shipworthy.train.noise_scale import NoiseScale
-from shipworthy.train.optimizer import add_l2, build_optimizer, set_rate, shrink, zero_share
+from shipworthy.train.optimizer import AdamW, local
 from shipworthy.train.prefetch import prefetch
 from shipworthy.train.schedules import run_rates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from shipworthy.train.checkpoints import Checkpoints
     from shipworthy.train.execution import Execution
@@ -97,7 +99,9 @@ class Run:
         self.best: Evaluation | None = None
         self._best_weights: dict[str, Tensor] | None = None
         self.parameters = execution.parameters()
-        self.optimizer = build_optimizer(self.parameters, settings)
+        self.optimizer = AdamW(
+            self.parameters, settings, factors=execution.rate_factors(regularization.layer_decay)
+        )
         self.average = (
             None
             if regularization.averaging == "off"
@@ -108,6 +112,8 @@ class Run:
         self.steps = self.steps_per_epoch * settings.epochs
         self.rates = self._rates()
         self.history = History(self.steps, self.steps_per_epoch)
+        self._kept: Checkpoints | None = None
+        self._due = False
         self.noise = NoiseScale()
         measured = min(settings.batch_size.noise_scale, self.steps)
         places = np.linspace(0, self.steps - 1, measured) if measured else np.zeros(0)
@@ -115,30 +121,43 @@ class Run:
 
     def train(self, kept: Checkpoints) -> None:
         """Train from the checkpoint, or from the start, to the end; the best weights are put in."""
+        self._kept = kept
         self._resume(kept)
         if self.metrics is not None:
-            self.metrics.resume(self.position.step)
+            self.metrics.resume(self.position.step, self.position.seconds)
         begun = monotonic() - self.position.seconds
         total = len(self.rows) * self.settings.epochs
         left = total - self._rows_behind()
         self.execution.module.train()
-        with progress("train", total=left, unit="rows") as report:
-            for rows, micros in prefetch(self.upcoming(), ahead=STEPS_AHEAD):
-                self.take_step(rows, micros, kept)
-                report(len(rows))
-                if self._evaluates():
-                    self._evaluate()
-                self.position.seconds = monotonic() - begun
-                if kept.due:
-                    self._save(kept)
-                if self.position.stopped:
-                    break
-        kept.wait()
+        try:
+            self._steps(left, begun)
+        finally:
+            kept.wait()
         if self._best_weights is not None:
             put(self.parameters, self._best_weights)
         elif self.average is not None:
             put(self.parameters, self.average.values)
         self.execution.module.eval()
+
+    def _steps(self, left: int, begun: float) -> None:
+        """Take the steps that are left. left: rows; begun: when the run would have, unbroken."""
+        with (
+            trained_attention(
+                self.execution.module, dropout=self.settings.regularization.attention_dropout
+            ),
+            prefetch(self.upcoming(), ahead=STEPS_AHEAD) as steps,
+            progress("train", total=left, unit="rows") as report,
+        ):
+            for rows, micros in steps:
+                self.take_step(rows, micros)
+                report(len(rows))
+                if self._evaluates():
+                    self._evaluate()
+                self.position.seconds = monotonic() - begun
+                if self._due:
+                    self._save()
+                if self.position.stopped:
+                    break
 
     @property
     def stopped_early(self) -> bool:
@@ -150,8 +169,7 @@ class Run:
         """Share of exact zeros among the weights that the L1 penalty touches."""
         if self.settings.regularization.l1 == 0:
             return None
-        zeros, of = zero_count(self.optimizer)
-        zeros, of = self.execution.total_over_weights([zeros, of])
+        zeros, of = self.execution.count_weights(self.optimizer.zeros(self.execution.writes))
         return zeros / of if of else 0.0
 
     def upcoming(self) -> Iterator[tuple[NDArray[np.int64], list[MicroBatch]]]:
@@ -184,10 +202,14 @@ class Run:
             per_device=None if per_device == "auto" else per_device,
         )
         copies = 2 if self.settings.regularization.r_drop > 0 else 1
-        return [
-            self.caller.micro_batch(self.rows, part, seed=self.seed, visit=epoch, copies=copies)
-            for part in parts
-        ]
+
+        def build(part: NDArray[np.int64], pad_to: int | None) -> MicroBatch:
+            return self.caller.micro_batch(
+                self.rows, part, seed=self.seed, visit=epoch, copies=copies, pad_to=pad_to
+            )
+
+        tokens = [copies * int(self.lengths[part].sum()) for part in parts]
+        return self.execution.prepare(parts, build, tokens)
 
     def add_gradient(self, rows: NDArray[np.int64], micros: list[MicroBatch]) -> float:
         """Add the gradient of the mean loss over `rows`; return that loss, nats.
@@ -200,7 +222,8 @@ class Run:
             micros, lambda logits, micro: self.objective.loss_sum(logits, micro) / weight
         )
         self.execution.reduce_gradients()
-        loss = self.execution.total([sum(losses)])[0]
+        loss, due = self.execution.total([sum(losses), self._asks()])
+        self._due = due > 0
         if not math.isfinite(loss):
             bad = [m.rows for m, x in zip(micros, losses, strict=False) if not math.isfinite(x)]
             found = np.isin(rows, np.concatenate(bad)) if bad else np.zeros(len(rows), bool)
@@ -208,12 +231,10 @@ class Run:
             raise self._no_number(loss, rows[among])
         return loss
 
-    def take_step(
-        self, rows: NDArray[np.int64], micros: list[MicroBatch], kept: Checkpoints | None = None
-    ) -> None:
+    def take_step(self, rows: NDArray[np.int64], micros: list[MicroBatch]) -> None:
         """Do one optimizer step on these rows, at the rate of the run's position."""
         rate = float(self.rates[self.position.step])
-        set_rate(self.optimizer, rate)
+        self._due = False
         try:
             if self.position.step in self._noisy:
                 loss = self._measure_noise(rows)
@@ -225,18 +246,14 @@ class Run:
         except SettingsError:
             # The weights have not moved: they are the last good ones.
             self.optimizer.zero_grad()
-            if kept is not None and self.position.step:
-                self._save(kept)
-                kept.wait()
+            if self.position.step:
+                self._save()
             raise
         limit = self.settings.max_grad_norm
         if limit != "off" and norm > limit:
             scale(self.parameters, limit / norm)
-        regularization = self.settings.regularization
-        add_l2(self.optimizer, regularization.l2)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self.optimizer.zero_grad()
-        shrink(self.optimizer, regularization.l1)
         if self.average is not None:
             self.average.update(self.parameters)
         self.position.step += 1
@@ -253,10 +270,16 @@ class Run:
                 gradient_norm=norm,
             )
 
+    def _asks(self) -> float:
+        """Return 1 where this is the first process and it is time for a checkpoint."""
+        return float(self.execution.primary and self._kept is not None and self._kept.due)
+
     def _rates(self) -> NDArray[np.float64]:
         """Learning rate of each step, by the rows or tokens that are behind it."""
         sizes = [
-            len(rows) if self.settings.schedule.progress == "rows" else int(self.lengths[rows].sum())
+            len(rows)
+            if self.settings.schedule.progress == "rows"
+            else int(self.lengths[rows].sum())
             for epoch in range(self.settings.epochs)
             for rows in self.order(epoch)
         ]
@@ -326,7 +349,7 @@ class Run:
             self.position.stopped = self.position.evaluations_without_gain >= patience
 
     def _measured(self) -> Evaluation:
-        """Loss and accuracy on the calibration rows, of the averaged weights where there are any."""
+        """Loss and accuracy on the calibration rows, of the averaged weights if there are any."""
         present = None
         if self.average is not None:
             present = {name: p.detach().clone() for name, p in self.parameters.items()}
@@ -342,6 +365,80 @@ class Run:
             put(self.parameters, present)
         return found
 
-    def _save(self, kept: Checkpoints) -> None:
-        tensors: dict[str, Tensor] = dict(self.parameters)
-        ...
+    def _save(self) -> None:
+        if self._kept is None:
+            return
+        held: dict[str, Tensor] = {f"model/{n}": p for n, p in self.parameters.items()}
+        held |= {f"optimizer/{n}": value for n, value in self.optimizer.state().items()}
+        for prefix, values in (("best", self._best_weights), ("average", self._averaged())):
+            held |= {f"{prefix}/{name}": value for name, value in (values or {}).items()}
+        tensors = {
+            name: (local(value), self.execution.box(_parameter(name), local(value)))
+            for name, value in held.items()
+            if self.execution.writes(_parameter(name))
+        }
+        position = {
+            "position": asdict(self.position),
+            "best": None if self.best is None else asdict(self.best),
+            "history": self.history.state(),
+            "noise": asdict(self.noise),
+            "averaged": 0 if self.average is None else self.average.steps,
+        }
+        self._kept.save(tensors, position, step=self.position.step)
+
+    def _resume(self, kept: Checkpoints) -> None:
+        found = kept.load()
+        if found is None:
+            return
+        with found as reader:
+
+            def read(prefix: str, name: str, like: Tensor, kind: str = "") -> Tensor:
+                full = f"{prefix}/{kind}{name}"
+                if like.ndim == 0:
+                    return reader.get(full, (), Box((), ()))
+                box = self.execution.box(name, like)
+                return reader.get(full, tuple(like.shape), box)
+
+            parts = {name: local(p.detach()) for name, p in self.parameters.items()}
+            put(parts, {name: read("model", name, like) for name, like in parts.items()})
+            states = {}
+            for full in reader.names("optimizer"):
+                kind, _, name = full.partition("/")
+                if name in parts:
+                    like = torch.zeros(()) if kind == "step" else parts[name]
+                    states[full] = read("optimizer", name, like, f"{kind}/")
+            self.optimizer.restore(states)
+            if reader.names("best"):
+                self._best_weights = {n: read("best", n, like) for n, like in parts.items()}
+            state = reader.position
+            if self.average is not None:
+                put(self.average.values, {n: read("average", n, p) for n, p in parts.items()})
+                self.average.steps = state["averaged"]
+        self.position = Position(**state["position"])
+        self.best = None if state["best"] is None else Evaluation(**state["best"])
+        self.noise = NoiseScale(**state["noise"])
+        self.history.restore(state["history"])
+
+    def _averaged(self) -> dict[str, Tensor] | None:
+        return None if self.average is None else self.average.values
+
+
+def _parameter(name: str) -> str:
+    """Return the parameter that a tensor of a checkpoint belongs to."""
+    kind, _, rest = name.partition("/")
+    return rest.partition("/")[2] if kind == "optimizer" else rest
+
+
+@torch.no_grad()
+def put(target: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Copy values into tensors of the same names, local parts into local parts."""
+    for name, value in values.items():
+        local(target[name].detach()).copy_(value)
+
+
+@torch.no_grad()
+def scale(parameters: Mapping[str, nn.Parameter], factor: float) -> None:
+    """Multiply the gradient by a factor."""
+    gradients = [local(p.grad) for p in parameters.values() if p.grad is not None]
+    if gradients:
+        torch._foreach_mul_(gradients, factor)

@@ -21,6 +21,19 @@ ScheduleName = Literal[
 ]
 Tail = Literal["linear", "cosine", "inverse_sqrt"]
 
+SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "linear": ("floor",),
+    "cosine": ("floor", "restarts"),
+    "polynomial": ("floor", "power"),
+    "inverse_sqrt": (),
+    "step": ("decay", "drops"),
+    "exponential": ("decay",),
+    "one_cycle": ("floor",),
+    "warmup_stable_decay": ("floor", "tail", "tail_ratio"),
+}
+"""What can be set of each schedule, beside its warm-up and what counts as progress."""
+
 
 class ScheduleSettings(BaseModel):
     """How the learning rate moves over the run."""
@@ -61,6 +74,17 @@ class ScheduleSettings(BaseModel):
 
     tail_ratio: float = Field(0.2, gt=0, le=1)
     """Share of the run that `warmup_stable_decay` falls in; in (0, 1]."""
+
+    @model_validator(mode="after")
+    def _of_this_schedule(self) -> ScheduleSettings:
+        known = SCHEDULE_OPTIONS[self.name]
+        for option in sorted({o for options in SCHEDULE_OPTIONS.values() for o in options}):
+            changed = getattr(self, option) != type(self).model_fields[option].default
+            if changed and option not in known:
+                raise ValueError(
+                    text("error.train_settings.schedule", name=self.name, option=option)
+                )
+        return self
 
 
 class RegularizationSettings(BaseModel):

@@ -1,0 +1,88 @@
+"""What training makes small: losses as sums, so that no cut of a step changes their gradient.
+
+A step's gradient is that of its mean loss. Every part of it gives its sum, divided by the weight of
+the whole step (its rows, or for language models its target tokens). Averaging in each part instead
+would weigh the rows of a small part more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from shipworthy.train.microbatches import LabelledRows, MicroBatch
+
+
+class Objective(Protocol):
+    """A loss that is a sum over what a step is weighed by."""
+
+    def weight(self, data: LabelledRows, rows: NDArray[np.int64]) -> float:
+        """Return what the losses of these rows are divided by."""
+
+    def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
+        """Return the summed loss, a scalar in fp32, nats."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Cross entropy against softened targets, a row of logits a row.
+
+    smoothing: s; the target of a row is 1 - s + s/k for its class and s/k for the k - 1 others
+    (Szegedy et al. 2016, sec. 7). r_drop: weight of the disagreement between two passes over a row
+    under different dropout (Liang et al. 2021, eq. 3); above 0 the logits are those of the first
+    pass, then those of the second.
+    """
+
+    smoothing: float = 0.0
+    r_drop: float = 0.0
+
+    def weight(self, data: LabelledRows, rows: NDArray[np.int64]) -> float:
+        """Return the number of rows."""
+        return float(len(rows))
+
+    def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
+        """Return the summed loss of the rows; with R-Drop the mean of both passes counts."""
+        values = logits.float()
+        copies = len(values) // len(micro.labels)
+        labels = micro.labels.repeat(copies)
+        total = cross_entropy(values, labels, label_smoothing=self.smoothing, reduction="sum")
+        if self.r_drop == 0.0:
+            return total
+        first, second = log_softmax(values, -1).chunk(2)
+        apart = kl_div(first, second, reduction="sum", log_target=True)
+        back = kl_div(second, first, reduction="sum", log_target=True)
+        # The paper adds both cross entropies and half of each divergence; halved, that is the mean.
+        return total / 2 + self.r_drop * (apart + back) / 4
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """Cross entropy of the token after each, inside each document of a pack."""
+
+    smoothing: float = 0.0
+
+    def weight(self, data: LabelledRows, rows: NDArray[np.int64]) -> float:
+        """Return the number of tokens that have one before them."""
+        return float(np.maximum(data.encoded.lengths[rows] - 1, 0).sum())
+
+    def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
+        """Return the summed loss of the tokens. logits: (t, vocabulary) of a pack."""
+        if micro.pack is None:
+            raise TypeError("language models are trained on packs")
+        document = torch.from_numpy(micro.pack.document).to(logits.device)
+        inside = (document[:-1] == document[1:]) & (document[:-1] >= 0)
+        targets = micro.arguments["input_ids"].reshape(-1)[1:]
+        return cross_entropy(
+            logits[:-1][inside].float(),
+            targets[inside],
+            label_smoothing=self.smoothing,
+            reduction="sum",
+        )
