@@ -195,6 +195,7 @@ class MeshExecution:
         for part in self._called.modules():
             if isinstance(part, FSDPModule):
                 part.set_gradient_divide_factor(1.0)
+                part.set_force_sum_reduction_for_comms(True)  # gloo knows no scaled sum
 
     def _rounds(self, mine: int) -> int:
         """Return the most micro-batches of those who share weights: they compute equally often."""
