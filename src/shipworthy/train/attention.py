@@ -57,9 +57,7 @@ def trained_attention(module: nn.Module, *, dropout: float = 0.0) -> Iterator[No
     _register()
     config: Any = module.config
     before = getattr(config, "_attn_implementation", None)
-    for name, part in module.named_modules():
-        if not hasattr(part, SITE):
-            setattr(part, SITE, name)
+    name_sites(module)
     if before in ("sdpa", "eager"):
         config._attn_implementation = NAME
     token = _state.set(_State(_state.get().runs, dropout))
@@ -69,6 +67,13 @@ def trained_attention(module: nn.Module, *, dropout: float = 0.0) -> Iterator[No
         _state.reset(token)
         if before in ("sdpa", "eager"):
             config._attn_implementation = before
+
+
+def name_sites(module: nn.Module) -> None:
+    """Note on each part of a whole model where in it that is, before it is cut or renamed."""
+    for name, part in module.named_modules():
+        if not hasattr(part, SITE):
+            setattr(part, SITE, name)
 
 
 @contextmanager

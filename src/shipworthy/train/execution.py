@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Loss: TypeAlias = Callable[[Tensor, MicroBatch], Tensor]
     Part: TypeAlias = NDArray[np.int64]
     Build: TypeAlias = Callable[[Part, int | None], MicroBatch]
+    Tokens: TypeAlias = Callable[[Part], int]
 
 
 class Execution(Protocol):
@@ -44,12 +45,10 @@ class Execution(Protocol):
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained here, by its name in the whole model."""
 
-    def prepare(
-        self, parts: Sequence[Part], build: Build, tokens: Sequence[int]
-    ) -> list[MicroBatch]:
+    def prepare(self, parts: Sequence[Part], build: Build, tokens: Tokens) -> list[MicroBatch]:
         """Build the micro-batches of a step as this layout wants them.
 
-        parts: rows of each; tokens: of each; build: lays rows out, filled up to a number of tokens.
+        parts: rows of each; build: lays rows out, filled up to a number of tokens; tokens: of rows.
         """
 
     def accumulate(self, micros: Sequence[MicroBatch], loss: Loss) -> list[float]:
@@ -116,9 +115,7 @@ class OneProcess:
         """What is trained, by name."""
         return self._parameters
 
-    def prepare(
-        self, parts: Sequence[Part], build: Build, tokens: Sequence[int]
-    ) -> list[MicroBatch]:
+    def prepare(self, parts: Sequence[Part], build: Build, tokens: Tokens) -> list[MicroBatch]:
         """Build each part as it is."""
         return [build(part, None) for part in parts]
 

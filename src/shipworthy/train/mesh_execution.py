@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from shipworthy.train.execution import Build, Loss, Part
+    from shipworthy.train.execution import Build, Loss, Part, Tokens
     from shipworthy.train.mesh import Group
     from shipworthy.train.microbatches import MicroBatch
     from shipworthy.train.packing import Caller
@@ -86,9 +86,7 @@ class MeshExecution:
         """What is trained here, by name; parts where several processes hold one."""
         return self._parameters
 
-    def prepare(
-        self, parts: Sequence[Part], build: Build, tokens: Sequence[int]
-    ) -> list[MicroBatch]:
+    def prepare(self, parts: Sequence[Part], build: Build, tokens: Tokens) -> list[MicroBatch]:
         """Build each part as it is."""
         return [build(part, None) for part in parts]
 

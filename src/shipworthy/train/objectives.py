@@ -51,8 +51,7 @@ class Classification:
     def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
         """Return the summed loss of the rows; with R-Drop the mean of both passes counts."""
         values = logits.float()
-        copies = len(values) // len(micro.labels)
-        labels = micro.labels.repeat(copies)
+        labels = micro.labels.repeat(2 if self.r_drop > 0 else 1)
         total = cross_entropy(values, labels, label_smoothing=self.smoothing, reduction="sum")
         if self.r_drop == 0.0:
             return total

@@ -208,8 +208,9 @@ class Run:
                 self.rows, part, seed=self.seed, visit=epoch, copies=copies, pad_to=pad_to
             )
 
-        tokens = [copies * int(self.lengths[part].sum()) for part in parts]
-        return self.execution.prepare(parts, build, tokens)
+        return self.execution.prepare(
+            parts, build, lambda part: copies * int(self.lengths[part].sum())
+        )
 
     def add_gradient(self, rows: NDArray[np.int64], micros: list[MicroBatch]) -> float:
         """Add the gradient of the mean loss over `rows`; return that loss, nats.
