@@ -99,8 +99,10 @@ def fit(
         interval if checkpoint_seconds is None else checkpoint_seconds,
     )  # fmt: skip
     if layout.processes > 1 and not mesh.inside():
+        from shipworthy.model.checkpoint import read_config
         from shipworthy.train.launcher import fit_in_group
 
+        mesh.check_layout(layout, read_config(model_folder), settings.batch_size.global_rows)
         return fit_in_group(given, layout)
     with torch.random.fork_rng(devices=[]), mesh.group(layout) as group:
         return _fit(given, group)

@@ -434,7 +434,7 @@ def _parameter(name: str) -> str:
 def put(target: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy values into tensors of the same names, local parts into local parts."""
     for name, value in values.items():
-        local(target[name].detach()).copy_(value)
+        local(target[name].detach()).copy_(local(value))
 
 
 @torch.no_grad()
