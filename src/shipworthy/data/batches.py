@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -70,12 +70,26 @@ class Batch:
     attention_mask: NDArray[np.int64]
 
 
-def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
+class Texts(Protocol):
+    """Token ids of n texts, wherever they lie."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per text, special tokens included; shape (n,)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: ArrayLike) -> Encoded:
+        """Return the texts with these row numbers, in this order."""
+
+
+def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int, first_row: int = 0) -> Encoded:
     """Turn texts into token ids, cut to `max_length` tokens with the special ones kept.
 
     tokenizer: a fast tokenizer of transformers, or a `tokenizers.Tokenizer`. Its truncation and
     padding are set to those of this call and stay so, as transformers itself does.
-    max_length: at least as many tokens as the tokenizer adds by itself, plus one.
+    max_length: at least as many tokens as the tokenizer adds by itself, plus one. first_row: number
+    of the first text among those that the user knows, for the message.
     Raises DataError where a text is missing.
     """
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
@@ -87,7 +101,7 @@ def encode(tokenizer: Any, texts: Sequence[str], *, max_length: int) -> Encoded:
         try:
             encodings = backend.encode_batch_fast(chunk)
         except TypeError:
-            raise _missing_text(chunk, start) from None
+            raise _missing_text(chunk, first_row + start) from None
         rows = [encoding.ids for encoding in encodings]
         chunk_lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         lengths[start : start + len(rows)] = chunk_lengths
@@ -137,15 +151,15 @@ def buckets(
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def pad(encoded: Encoded, rows: ArrayLike, *, pad_token_id: int) -> Batch:
+def pad(encoded: Texts, rows: ArrayLike, *, pad_token_id: int) -> Batch:
     """Lay rows of a set side by side as a rectangle, padded on the right."""
     chosen = np.asarray(rows, dtype=np.int64)
-    lengths = encoded.lengths[chosen]
+    taken = encoded.take(chosen)
+    lengths = taken.lengths
     columns = np.arange(max(1, int(lengths.max(initial=0))))
     mask = columns < lengths[:, None]
     input_ids = np.full(mask.shape, pad_token_id, dtype=np.int64)
-    positions = encoded.offsets[:-1][chosen][:, None] + columns
-    input_ids[mask] = encoded.token_ids[positions[mask]]
+    input_ids[mask] = taken.token_ids
     return Batch(chosen, input_ids, mask.astype(np.int64))
 
 

@@ -41,7 +41,7 @@ def step_rows(
 def share(
     rows: NDArray[np.int64], lengths: NDArray[np.int64], index: int, of: int
 ) -> NDArray[np.int64]:
-    """Return the rows of a step that one of `of` processes computes, about equally many tokens each.
+    """Return the rows of a step that one of `of` processes computes, about equally many tokens.
 
     Rows are dealt by falling length, there and back, so that shares differ by at most one row.
     lengths: of all rows of the set. index: in [0, of).
@@ -51,4 +51,5 @@ def share(
     falling = np.argsort(-lengths[rows], kind="stable")
     turn = np.arange(len(rows)) % (2 * of)
     owner = np.where(turn < of, turn, 2 * of - 1 - turn)
-    return rows[falling[owner == index]]
+    mine: NDArray[np.int64] = rows[falling[owner == index]]
+    return mine

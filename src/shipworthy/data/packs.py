@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from shipworthy.data.batches import Encoded
+    from shipworthy.data.batches import Texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def cut_packs(
 
 
 def make_pack(
-    encoded: Encoded, rows: ArrayLike, *, pad_to: int | None = None, pad_token_id: int = 0
+    encoded: Texts, rows: ArrayLike, *, pad_to: int | None = None, pad_token_id: int = 0
 ) -> Pack:
     """Lay rows end to end by falling length.
 
@@ -94,18 +94,17 @@ def make_pack(
     least as many as the rows have.
     """
     chosen = np.asarray(rows, dtype=np.int64)
-    lengths = encoded.lengths[chosen]
-    falling = np.argsort(-lengths, kind="stable")
-    chosen, lengths = chosen[falling], lengths[falling]
+    falling = np.argsort(-encoded.lengths[chosen], kind="stable")
+    chosen = chosen[falling]
+    taken = encoded.take(chosen)
+    lengths = taken.lengths
     total = int(lengths.sum())
     filler = 0 if pad_to is None else pad_to - total
     if filler < 0:
         raise ValueError(f"{total} tokens do not fit into {pad_to}")
-    starts = np.cumsum(lengths) - lengths
-    inside = np.arange(total) - np.repeat(starts, lengths)
-    places = np.repeat(encoded.offsets[:-1][chosen], lengths) + inside
+    inside = np.arange(total) - np.repeat(taken.offsets[:-1], lengths)
     input_ids = np.full(total + filler, pad_token_id, dtype=np.int64)
-    input_ids[:total] = encoded.token_ids[places]
+    input_ids[:total] = taken.token_ids
     # Filler is cut into documents no longer than the longest, so that every position is known.
     longest = max(1, int(lengths.max(initial=1)))
     position_ids = np.concatenate([inside, np.arange(filler) % longest])

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, and what this machine reaches; nothing heavy loads here."""
+"""What a training step takes and what this machine reaches; nothing heavy loads here."""
 
 from __future__ import annotations
 

@@ -177,6 +177,7 @@ class Workshop:
                 out=folder / MODEL,
                 work=self.work("train", **key),
                 unit=project.data.unit,
+                cache=self.root / "work" / "tokens",
             )
             fitted.history.write_parquet(folder / HISTORY)
 

@@ -93,6 +93,7 @@ def write_job(given: Given, layout: ParallelSettings) -> Path:
         "work": str(work),
         "unit": given.unit,
         "checkpoint_seconds": given.checkpoint_seconds,
+        "cache": None if given.cache is None else str(given.cache),
     }
     write_atomically(work / JOB, json.dumps(job))
     return work / JOB
@@ -112,6 +113,7 @@ def read_job(path: Path) -> dict[str, Any]:
         "settings": TrainSettings.model_validate(job["settings"]),
         "out": Path(job["out"]),
         "work": Path(job["work"]),
+        "cache": None if job["cache"] is None else Path(job["cache"]),
     }
 
 

@@ -10,6 +10,7 @@ weights that it would have had.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shipworthy.core.digest import digest_bytes, digest_folder, digest_json
-from shipworthy.data.batches import encode
+from shipworthy.core.digest import digest_folder, digest_json
+from shipworthy.data.tokens import encode_cached
 from shipworthy.train import mesh
 from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
 
+# Folder of tokenised texts inside the work folder.
+TOKENS = "tokens"
 # What a run's result does not depend on: how it is carried out, and how it is kept.
 _HOW = {"parallel", "checkpoints", "race", "packing"}
 _HOW_CUT = ("per_device", "tokens", "noise_scale")
@@ -65,6 +68,7 @@ class Given:
     work: Path
     unit: str | None
     checkpoint_seconds: float
+    cache: Path | None
 
 
 def fit(
@@ -81,6 +85,7 @@ def fit(
     work: Path,
     unit: str | None = None,
     checkpoint_seconds: float | None = None,
+    cache: Path | None = None,
 ) -> Fitted:
     """Fine-tune a classifier and write it to `out`.
 
@@ -88,7 +93,8 @@ def fit(
     where `settings.rows` asks for a part. work: folder of the checkpoints, removed at the end; a
     run with the same arguments goes on from what lies there, also under another layout. seed: in
     [0, 2**32); with the same libraries, processor, layout and number of threads it gives the same
-    bytes. checkpoint_seconds: in place of the settings' own. A layout of several processes is
+    bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
+    outlives the run; without it they lie in `work`. A layout of several processes is
     started here, unless this is one of them already; then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
@@ -96,7 +102,7 @@ def fit(
     interval = settings.checkpoints.every_seconds
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
-        interval if checkpoint_seconds is None else checkpoint_seconds,
+        interval if checkpoint_seconds is None else checkpoint_seconds, cache,
     )  # fmt: skip
     if layout.processes > 1 and not mesh.inside():
         from shipworthy.model.checkpoint import read_config
@@ -170,6 +176,8 @@ def _fit(given: Given, group: Group) -> Fitted:
         )
         save_model(given.out, whole, tokenizer, info)
         os.replace(metrics, given.out.parent / METRICS)
+    if group.rank == 0:
+        shutil.rmtree(given.work / TOKENS, ignore_errors=True)
     kept.remove()
     return fitted
 
@@ -180,8 +188,10 @@ def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, L
 
     def rows(frame: pl.DataFrame, split: str) -> LabelledRows:
         labels = class_numbers(frame, label=given.label, classes=given.classes, split=split)
-        texts = frame[given.text].to_list()
-        ids = encode(tokenizer, texts, max_length=given.settings.max_length)
+        ids = encode_cached(
+            tokenizer, frame[given.text].to_list(), max_length=given.settings.max_length,
+            cache=given.cache or given.work / TOKENS,
+        )  # fmt: skip
         return LabelledRows(ids, labels, int(module.config.pad_token_id))
 
     train = rows(chosen, "train")
@@ -193,17 +203,12 @@ def fingerprint(
     given: Given, train: LabelledRows, calibration: LabelledRows, precision: Precision
 ) -> str:
     """Identity of a run: everything that its weights depend on, but for the order of sums."""
-    arrays = [
-        array
-        for part in (train, calibration)
-        for array in (part.encoded.token_ids, part.encoded.offsets, part.labels)
-    ]
     return digest_json(
         {
             "model": digest_folder(given.model_folder),
             "settings": recipe(given.settings),
             "seed": given.seed,
-            "rows": [digest_bytes(np.ascontiguousarray(array).tobytes()) for array in arrays],
+            "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
             "torch": torch.__version__,
         }

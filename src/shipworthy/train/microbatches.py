@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from shipworthy.core.digest import digest_bytes, digest_json
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from shipworthy.data.batches import Encoded
+    from shipworthy.data.batches import Texts
     from shipworthy.data.packs import Pack
 
 
@@ -21,7 +24,7 @@ class LabelledRows:
     labels: int64, shape (n,).
     """
 
-    encoded: Encoded
+    encoded: Texts
     labels: NDArray[np.int64]
     pad_token_id: int
 
@@ -29,9 +32,18 @@ class LabelledRows:
         return len(self.labels)
 
     @property
+    def digest(self) -> str:
+        """Digest of texts and labels."""
+        known = getattr(self.encoded, "digest", None)
+        if known is None:
+            taken = self.encoded.take(np.arange(len(self)))
+            known = digest_bytes(taken.token_ids.tobytes() + taken.offsets.tobytes())
+        return digest_json([known, digest_bytes(np.ascontiguousarray(self.labels).tobytes())])
+
+    @property
     def tokens(self) -> int:
         """Tokens of all rows, padding not counted."""
-        return int(self.encoded.offsets[-1])
+        return int(self.encoded.lengths.sum())
 
 
 @dataclass(frozen=True, eq=False)
