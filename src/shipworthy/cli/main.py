@@ -27,6 +27,7 @@ from shipworthy.cli import (
     proof,
     runs,
     stages,
+    training,
 )
 from shipworthy.cli import next as advice
 from shipworthy.cli.help import UsageError, asked_language, command_of, usage, without_verb
@@ -50,6 +51,7 @@ app = typer.Typer(
 
 for group in (
     runs,
+    training,
     files,
     evidence,
     imports,

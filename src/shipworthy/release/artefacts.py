@@ -29,7 +29,6 @@ ROWS = "rows.parquet"
 CLASSES = "classes.json"
 TEST = "test.json"
 MODEL = "model"
-HISTORY = "history.parquet"
 SPEED = "speed.parquet"
 SPLIT_COLUMN = "__split__"
 """Column of a row's split in the file of rows."""
@@ -150,7 +149,7 @@ class Workshop:
         project = self.project
         model = model_folder(project.model)
         settings = {
-            "train": project.train,
+            "train": project.train.reported(),
             "text": project.data.text,
             "label": project.data.label,
             "unit": project.data.unit,
@@ -163,6 +162,7 @@ class Workshop:
         )
 
         def make(folder: Path) -> None:
+            from shipworthy.train.fitted import write_fitted
             from shipworthy.train.loop import fit
 
             fitted = fit(
@@ -179,7 +179,7 @@ class Workshop:
                 unit=project.data.unit,
                 cache=self.root / "work" / "tokens",
             )
-            fitted.history.write_parquet(folder / HISTORY)
+            write_fitted(folder, fitted)
 
         return self.run("train", make, **key)
 

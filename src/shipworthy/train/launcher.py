@@ -23,6 +23,7 @@ from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_BUG, InputError, StageEr
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import language, text
 from shipworthy.core.progress import progress
+from shipworthy.train import mesh
 from shipworthy.train.fitted import Fitted, read_fitted
 from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.settings import TrainSettings
@@ -60,6 +61,7 @@ def fit_in_group(given: Given, layout: ParallelSettings) -> Fitted:
         "SHIPWORTHY_PROGRESS": "off",
         "SHIPWORTHY_LANG": language(),
         "SHIPWORTHY_STARTER": str(os.getpid()),
+        mesh.HANDED: "1",
     }
     with tempfile.TemporaryFile() as said, _started(command, environment, said) as process:
         _follow(process, given)
@@ -69,6 +71,43 @@ def fit_in_group(given: Given, layout: ParallelSettings) -> Fitted:
     fitted = read_fitted(given.work / RESULT)
     _clear(given.work)
     return fitted
+
+
+def hand_over(given: Given, layout: ParallelSettings) -> None:
+    """Tell the processes that the user's torchrun started beside this one what to train on."""
+    _broadcast(str(write_job(given, layout)))
+
+
+def let_go() -> None:
+    """Tell them that nothing more is to be done; does nothing where there are none."""
+    if mesh.inside() and not mesh.handed() and int(os.environ["WORLD_SIZE"]) > 1:
+        _broadcast(None)
+
+
+def follow() -> int:
+    """Do what the first process hands over, until nothing more is; return the exit code."""
+    from shipworthy.train.worker import main
+
+    os.environ["SHIPWORTHY_PROGRESS"] = "off"
+    mesh.join()
+    while True:
+        job = _broadcast(None)
+        if job is None:
+            return 0
+        os.environ[mesh.HANDED] = "1"
+        code = main(Path(job))
+        del os.environ[mesh.HANDED]
+        if code:
+            return code
+
+
+def _broadcast(job: str | None) -> str | None:
+    from torch import distributed
+
+    mesh.join()
+    told = [job]
+    distributed.broadcast_object_list(told, src=0)
+    return told[0]
 
 
 def write_job(given: Given, layout: ParallelSettings) -> Path:

@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
 # Folder of tokenised texts inside the work folder.
 TOKENS = "tokens"
-# What a run's result does not depend on: how it is carried out, and how it is kept.
-_HOW = {"parallel", "checkpoints", "race", "packing"}
-_HOW_CUT = ("per_device", "tokens", "noise_scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +108,10 @@ def fit(
         mesh.check_layout(layout, read_config(model_folder), settings.batch_size.global_rows)
         return fit_in_group(given, layout)
     with torch.random.fork_rng(devices=[]), mesh.group(layout) as group:
+        if group.processes > 1 and not mesh.handed():
+            from shipworthy.train.launcher import hand_over
+
+            hand_over(given, layout)
         return _fit(given, group)
 
 
@@ -206,24 +207,13 @@ def fingerprint(
     return digest_json(
         {
             "model": digest_folder(given.model_folder),
-            "settings": recipe(given.settings),
+            "settings": given.settings.recipe(),
             "seed": given.seed,
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
             "torch": torch.__version__,
         }
     )
-
-
-def recipe(settings: TrainSettings) -> dict[str, Any]:
-    """Return the settings that the weights depend on, as JSON values.
-
-    How the work is divided and kept is left out: it moves the weights by rounding only.
-    """
-    found = settings.model_dump(mode="json", exclude=_HOW)
-    for name in _HOW_CUT:
-        del found["batch_size"][name]
-    return found
 
 
 def laid_out(

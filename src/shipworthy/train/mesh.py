@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from torch.distributed.device_mesh import DeviceMesh
 
+HANDED = "SHIPWORTHY_HANDED"
+"""Set in the environment of processes that were started with a job in their hands."""
+
 AXES = ("pipeline", "data", "shard", "tensor")
 # What model configurations call these numbers.
 _LAYERS = ("num_hidden_layers", "n_layers", "n_layer")
@@ -60,6 +63,27 @@ def inside() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def handed() -> bool:
+    """Return whether what to train on was handed to this process, as to every other of its group.
+
+    Where the user's own torchrun started us, the first process alone knows it, and tells others.
+    """
+    return HANDED in os.environ
+
+
+def join() -> None:
+    """Join the group that torchrun started this process in, where that is not done."""
+    import torch
+    from torch import distributed
+
+    if distributed.is_initialized():
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+
+
 @contextmanager
 def group(layout: ParallelSettings) -> Iterator[Group]:
     """Join the group of this layout inside the block.
@@ -80,13 +104,10 @@ def group(layout: ParallelSettings) -> Iterator[Group]:
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     ours = not distributed.is_initialized()
-    if ours:
-        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    join()
     try:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         shape = tuple(getattr(layout, axis) for axis in AXES)
         mesh = init_device_mesh(device, shape, mesh_dim_names=AXES)
         yield Group(distributed.get_rank(), started, layout, mesh)

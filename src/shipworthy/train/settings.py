@@ -272,3 +272,17 @@ class TrainSettings(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of matrix products: `auto` is bf16 where the processor multiplies it natively.
     Weights, optimizer, attention and loss stay fp32."""
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what the weights depend on, as JSON values.
+
+        How the work is divided, cut and kept is left out: it moves the weights by rounding only.
+        """
+        found = self.model_dump(mode="json", exclude={"parallel", "checkpoints", "race", "packing"})
+        for name in ("per_device", "tokens", "noise_scale"):
+            del found["batch_size"][name]
+        return found
+
+    def reported(self) -> dict[str, Any]:
+        """Return what a finished training says something of: all but the layout and its keeping."""
+        return self.model_dump(mode="json", exclude={"parallel", "checkpoints", "race"})
