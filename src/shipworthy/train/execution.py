@@ -40,7 +40,9 @@ class Execution(Protocol):
     share: tuple[int, int]
     """Which part of a step's rows is this process's: its number, and how many there are."""
     primary: bool
-    """Whether this is the first process of all: it decides and writes for all."""
+    """Whether this is the first process of all: it writes for all."""
+    decides: bool
+    """Whether this is the process that decides for all; it is one of those that `total` counts."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained here, by its name in the whole model."""
@@ -99,6 +101,7 @@ class OneProcess:
 
     share = (0, 1)
     primary = True
+    decides = True
 
     def __init__(
         self,

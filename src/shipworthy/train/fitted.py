@@ -31,8 +31,8 @@ class Fitted:
     padding not counted, repeats counted. seconds: time spent, over all sittings. best: the
     evaluation of the weights that were kept; None without calibration rows. stopped_early: whether
     the calibration loss ended the run before its last step. batches: `packed` or `buckets`, and
-    batches_reason: why. token_budget: tokens of a micro-batch, and token_budget_reason: where it
-    was found. layout: processes by dimension. zero_share: share of exact zeros among the weights
+    batches_reason: why, as key and values of a text. token_budget: tokens of a micro-batch, and
+    token_budget_reason: where it was found. layout: processes by dimension. zero_share: share of exact zeros among the weights
     that the L1 penalty touches; None without one. noise: fields of the noise estimate, None where
     none was asked for. peak_memory_mb: of the first process. utilization: share of the measured
     peak of matrix products; None where the peak was not measured. throughput: frame of tokens a
@@ -48,9 +48,9 @@ class Fitted:
     precision: Precision
     stopped_early: bool
     batches: str
-    batches_reason: str
+    batches_reason: dict[str, Any]
     token_budget: int
-    token_budget_reason: str
+    token_budget_reason: dict[str, Any]
     layout: dict[str, int]
     zero_share: float | None
     noise: dict[str, Any] | None

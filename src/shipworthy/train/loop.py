@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.metrics import Metrics, memory_mb
 from shipworthy.train.microbatches import LabelledRows
 from shipworthy.train.objectives import Classification
-from shipworthy.train.packing import choose
+from shipworthy.train.packing import Reason, choose
 from shipworthy.train.precision import Precision, autocast, resolve
 from shipworthy.train.regularization import set_dropout
 from shipworthy.train.run import Run, put
@@ -157,9 +157,9 @@ def _fit(given: Given, group: Group) -> Fitted:
         precision=precision,
         stopped_early=run.stopped_early,
         batches=caller.name,
-        batches_reason=reason,
+        batches_reason=asdict(reason),
         token_budget=run.token_budget,
-        token_budget_reason="",
+        token_budget_reason=asdict(Reason("batch_size.given")),
         layout=group.layout.model_dump(exclude={"schedule"}),
         zero_share=run.zero_share,
         noise=None,

@@ -80,6 +80,7 @@ class MeshExecution:
         self._spare = on_device(spare, self._device)
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self._counts = group.place("tensor") == 0
+        self.decides = self._counts and self.share[0] == 0
         self._copies = group.processes
 
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -7,7 +7,7 @@ says of a few rows laid end to end must be what it says of them one by one.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -39,6 +39,18 @@ _PROBED_ROWS = 6
 _TOLERANCE = 1e-4
 # These models count positions from behind the padding token's number.
 _OFFSET_POSITIONS = ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something is done as it is: a text of the catalogue and what stands in it."""
+
+    key: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def told(self) -> str:
+        """Return it in the language in use."""
+        return text(self.key, **self.values)
 
 
 class Caller(Protocol):
@@ -218,28 +230,28 @@ class Packed:
 
 def choose(
     module: nn.Module, data: LabelledRows, wanted: Literal["auto", "packed", "buckets"]
-) -> tuple[Caller, str]:
-    """Return how this model is called with these rows, and why, in words for people.
+) -> tuple[Caller, Reason]:
+    """Return how this model is called with these rows, and why.
 
     Raises ModelError where `packed` is wanted of a model that cannot.
     """
     if wanted == "buckets":
-        return Padded(), text("packing.asked")
+        return Padded(), Reason("packing.asked")
     reason = why_not_packed(module, data)
     if reason is None:
-        return Packed(module), text("packing.packed")
+        return Packed(module), Reason("packing.packed")
     if wanted == "packed":
         raise ModelError(
-            text("error.packing.cannot", reason=reason), fix=text("error.packing.cannot.fix")
+            text("error.packing.cannot", reason=reason.told()), fix=text("error.packing.cannot.fix")
         )
     return Padded(), reason
 
 
-def why_not_packed(module: nn.Module, data: LabelledRows) -> str | None:
+def why_not_packed(module: nn.Module, data: LabelledRows) -> Reason | None:
     """Return why the model cannot be called with packs, None where it can."""
     kind = type(module).__name__
     if token_of(module) is None:
-        return text("packing.no_head", model=kind)
+        return Reason("packing.no_head", {"model": kind})
     rows = _probed(data.encoded.lengths)
     training = module.training
     module.eval()
@@ -254,13 +266,13 @@ def why_not_packed(module: nn.Module, data: LabelledRows) -> str | None:
             ]
             apart = _apart(packed, together, each, data, rows)
     except CannotAttendError as error:
-        return text("packing.attention", model=kind, what=str(error))
+        return Reason("packing.attention", {"model": kind, "what": str(error)})
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        return text("packing.failed", model=kind, error=str(error).splitlines()[0])
+        return Reason("packing.failed", {"model": kind, "error": str(error).partition("\n")[0]})
     finally:
         module.train(training)
     if not apart <= _TOLERANCE:
-        return text("packing.differs", model=kind, difference=apart)
+        return Reason("packing.differs", {"model": kind, "difference": apart})
     return None
 
 

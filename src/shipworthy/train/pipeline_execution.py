@@ -89,6 +89,7 @@ class PipelineExecution(MeshExecution):
         module.to(self._device)
         self._width = hidden_width(module)
         self._counts = self.stage == self.stages - 1
+        self.decides = self._counts and self.share[0] == 0
         self._copies = group.layout.data
         self.micros: Sequence[MicroBatch] = ()
         self.loss: Loss | None = None

@@ -272,8 +272,8 @@ class Run:
             )
 
     def _asks(self) -> float:
-        """Return 1 where this is the first process and it is time for a checkpoint."""
-        return float(self.execution.primary and self._kept is not None and self._kept.due)
+        """Return 1 where this process decides and it is time for a checkpoint."""
+        return float(self.execution.decides and self._kept is not None and self._kept.due)
 
     def _rates(self) -> NDArray[np.float64]:
         """Learning rate of each step, by the rows or tokens that are behind it."""
