@@ -20,6 +20,7 @@ from tiny_models import labelled, tiny
 from shipworthy.train import mesh
 from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.loop import laid_out
+from shipworthy.train.metrics import Metrics
 from shipworthy.train.objectives import Classification
 from shipworthy.train.packing import choose
 from shipworthy.train.regularization import set_dropout
@@ -88,6 +89,7 @@ def train(case: Case, folder: Path, group: mesh.Group) -> None:
         execution, caller, data, labelled([5, 9, 12, 7, 3], seed=2),
         objective=Classification(0.05, settings.regularization.r_drop),
         settings=settings, seed=3, token_budget=int(settings.batch_size.tokens),
+        metrics=Metrics(None),
     )  # fmt: skip
     losses: list[float] = []
     norms: list[float] = []

@@ -23,6 +23,7 @@ from shipworthy.train.checkpoints import Box, Checkpoints
 from shipworthy.train.evaluation import Evaluation, evaluate
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.history import MOST_POINTS, History
+from shipworthy.train.metrics import Metrics
 from shipworthy.train.microbatches import LabelledRows
 from shipworthy.train.objectives import Classification
 from shipworthy.train.packing import choose
@@ -91,6 +92,7 @@ def run_of(module: torch.nn.Module, data: LabelledRows, **settings: Any) -> Run:
         settings=chosen,
         seed=0,
         token_budget=4096,
+        metrics=Metrics(None),
     )
 
 

@@ -143,12 +143,12 @@ def test_a_model_that_cannot_is_padded_and_says_why() -> None:
     data = labelled(LENGTHS)
     caller, reason = choose(module, data, "auto")
     assert caller.name == "buckets"
-    assert "BertForSequenceClassification answers differently" in reason
+    assert "BertForSequenceClassification answers differently" in reason.told()
     with pytest.raises(ModelError, match="answers differently"):
         choose(module, data, "packed")
     headless = tiny("bert")
     del headless.classifier
-    assert choose(headless, data, "auto")[1] == (
+    assert choose(headless, data, "auto")[1].told() == (
         "the head of BertForSequenceClassification is not known"
     )
     assert choose(tiny("bert"), data, "buckets")[0].name == "buckets"

@@ -58,7 +58,7 @@ class Trained:
                  memory=number(fitted.peak_memory_mb), precision=fitted.precision),
             text("training.layout", layout=layout or text("training.one_process")),
             text(f"training.{fitted.batches}", budget=number(fitted.token_budget),
-                 reason=fitted.batches_reason),
+                 reason=text(fitted.batches_reason["key"], **fitted.batches_reason["values"])),
         ]  # fmt: skip
         if fitted.utilization is not None:
             told.append(text("training.utilization", share=f"{100 * fitted.utilization:.1f}"))

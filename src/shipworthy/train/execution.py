@@ -68,6 +68,9 @@ class Execution(Protocol):
         The same on every process, to the last bit.
         """
 
+    def least(self, value: float) -> float:
+        """Return the least of what the processes have; the same on every process."""
+
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
 
@@ -140,6 +143,10 @@ class OneProcess:
     def total(self, values: list[float]) -> list[float]:
         """Return the values: there is no other process."""
         return values
+
+    def least(self, value: float) -> float:
+        """Return the value: there is no other process."""
+        return value
 
     def gradient_norm(self) -> float:
         """Return the 2-norm of the gradient."""

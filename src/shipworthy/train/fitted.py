@@ -32,11 +32,12 @@ class Fitted:
     evaluation of the weights that were kept; None without calibration rows. stopped_early: whether
     the calibration loss ended the run before its last step. batches: `packed` or `buckets`, and
     batches_reason: why, as key and values of a text. token_budget: tokens of a micro-batch, and
-    token_budget_reason: where it was found. layout: processes by dimension. zero_share: share of exact zeros among the weights
-    that the L1 penalty touches; None without one. noise: fields of the noise estimate, None where
-    none was asked for. peak_memory_mb: of the first process. utilization: share of the measured
-    peak of matrix products; None where the peak was not measured. throughput: frame of tokens a
-    second by token budget; None unless the budget was looked for.
+    token_budget_reason: where it was found. layout: processes by dimension. zero_share: share of
+    exact zeros among the weights that the L1 penalty touches; None without one. noise: fields of
+    the noise estimate, None where none was asked for. peak_memory_mb: of the first process.
+    utilization: share of the measured peak of matrix products; None where the peak was not
+    measured. throughput: frame of tokens a second by token budget; None unless the budget was
+    looked for.
     """
 
     history: pl.DataFrame

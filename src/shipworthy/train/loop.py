@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,17 @@ import torch
 
 from shipworthy.core.digest import digest_folder, digest_json
 from shipworthy.data.tokens import encode_cached
+from shipworthy.plan.calibrate import calibration
+from shipworthy.plan.memory import memory_of
+from shipworthy.plan.workload import flops_per_token, workload_of
 from shipworthy.train import mesh
+from shipworthy.train.batch_size import (
+    Found,
+    available_bytes,
+    find_tokens,
+    is_out_of_memory,
+    out_of_memory,
+)
 from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.fitted import Fitted
@@ -139,14 +150,20 @@ def _fit(given: Given, group: Group) -> Fitted:
         keep_last=settings.checkpoints.keep_last, rank=group.rank, processes=group.processes,
     )  # fmt: skip
     kept.sweep()
-    metrics = given.work / METRICS
     run = Run(
         execution, caller, train, calibration,
         objective=Classification(regularization.label_smoothing, regularization.r_drop),
-        settings=settings, seed=given.seed, token_budget=4096,
-        metrics=Metrics(metrics if execution.primary else None),
+        settings=settings, seed=given.seed, token_budget=0,
+        metrics=_metrics(given, config, train, execution, precision),
     )  # fmt: skip
-    run.train(kept)
+    found = _budget(run, config, precision, group)
+    run.token_budget = found.tokens
+    try:
+        run.train(kept)
+    except (RuntimeError, MemoryError) as error:
+        if run.position.step or not is_out_of_memory(error):
+            raise
+        raise out_of_memory(train.encoded.lengths, found.tokens) from error
     fitted = Fitted(
         history=run.history.frame(),
         steps=run.position.step,
@@ -159,13 +176,13 @@ def _fit(given: Given, group: Group) -> Fitted:
         batches=caller.name,
         batches_reason=asdict(reason),
         token_budget=run.token_budget,
-        token_budget_reason=asdict(Reason("batch_size.given")),
+        token_budget_reason=asdict(found.reason),
         layout=group.layout.model_dump(exclude={"schedule"}),
         zero_share=run.zero_share,
-        noise=None,
+        noise=asdict(run.noise.estimate()) if settings.batch_size.noise_scale else None,
         peak_memory_mb=memory_mb(),
-        utilization=None,
-        throughput=None,
+        utilization=run.metrics.utilization(run.position.tokens / max(1e-9, run.position.seconds)),
+        throughput=found.curve,
     )
     weights = execution.full_weights()
     if weights is not None:
@@ -176,11 +193,46 @@ def _fit(given: Given, group: Group) -> Fitted:
             runtime="torch", classes=given.classes, max_length=settings.max_length, text=given.text
         )
         save_model(given.out, whole, tokenizer, info)
-        os.replace(metrics, given.out.parent / METRICS)
+        os.replace(given.work / METRICS, given.out.parent / METRICS)
     if group.rank == 0:
         shutil.rmtree(given.work / TOKENS, ignore_errors=True)
     kept.remove()
     return fitted
+
+
+def _metrics(
+    given: Given, config: Any, train: LabelledRows, execution: Execution, precision: Precision
+) -> Metrics:
+    """Return where each step is written down, with what the machine's peak would do."""
+    known = calibration(measure=False)
+    flops = None
+    with suppress(KeyError):
+        flops = flops_per_token(workload_of(config.to_dict()), train.tokens / max(1, len(train)))
+    return Metrics(
+        given.work / METRICS if execution.primary else None,
+        flops_per_token=flops,
+        # Processes on one machine share its peak.
+        peak_flops=None if known is None else known.peak_flops.get(precision),
+    )
+
+
+def _budget(run: Run, config: Any, precision: Precision, group: Group) -> Found:
+    """Return how many tokens are computed at once: what the settings say, or what memory holds."""
+    settings, layout = run.settings, group.layout
+    if settings.batch_size.tokens != "auto":
+        return Found(settings.batch_size.tokens, Reason("batch_size.given"), None)
+    known = calibration(memory=group.processes == 1, measure=group.processes == 1)
+    memory = memory_of(
+        workload_of(config.to_dict()), precision=precision, length=int(run.lengths.max()),
+        attention_dropout=settings.regularization.attention_dropout > 0, shard=layout.shard,
+        tensor=layout.tensor, pipeline=layout.pipeline,
+        factors=None if known is None else known.factors,
+    )  # fmt: skip
+    return find_tokens(
+        run.trial, lengths=run.lengths, steps=run.order(0), memory=memory,
+        available=run.execution.least(available_bytes() / group.processes),
+        alone=group.processes == 1,
+    )  # fmt: skip
 
 
 def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, LabelledRows]:

@@ -119,6 +119,12 @@ class MeshExecution:
         distributed.all_reduce(summed)
         return [float(v) for v in summed.tolist()]
 
+    def least(self, value: float) -> float:
+        """Return the least of what the processes have."""
+        found = torch.tensor(value, dtype=torch.float64, device=self._device)
+        distributed.all_reduce(found, op=distributed.ReduceOp.MIN)
+        return float(found)
+
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
         square = torch.zeros((), dtype=torch.float64, device=self._device)

@@ -121,6 +121,10 @@ class AdamW:
         for parameter in self.parameters.values():
             parameter.grad = None
 
+    def forget(self) -> None:
+        """Forget all steps."""
+        self.optimizer.state.clear()
+
     def zeros(self, counted: Callable[[str], bool]) -> tuple[int, int]:
         """Return how many local weights that the L1 penalty touches are 0, and of how many.
 

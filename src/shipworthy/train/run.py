@@ -80,7 +80,7 @@ class Run:
         settings: TrainSettings,
         seed: int,
         token_budget: int,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
     ) -> None:
         regularization = settings.regularization
         if not len(train):
@@ -123,8 +123,7 @@ class Run:
         """Train from the checkpoint, or from the start, to the end; the best weights are put in."""
         self._kept = kept
         self._resume(kept)
-        if self.metrics is not None:
-            self.metrics.resume(self.position.step, self.position.seconds)
+        self.metrics.resume(self.position.step, self.position.seconds)
         begun = monotonic() - self.position.seconds
         total = len(self.rows) * self.settings.epochs
         left = total - self._rows_behind()
@@ -158,6 +157,21 @@ class Run:
                     self._save()
                 if self.position.stopped:
                     break
+
+    def trial(self, rows: NDArray[np.int64], tokens: int) -> None:
+        """Do a whole step on these rows, so many tokens at once, and undo it to the last bit."""
+        before, self.token_budget = self.token_budget, tokens
+        try:
+            with trained_attention(
+                self.execution.module, dropout=self.settings.regularization.attention_dropout
+            ):
+                self.execution.module.train()
+                self.add_gradient(rows, self.micro_batches(rows, epoch=0))
+                self.optimizer.step(0.0)  # takes its memory, and moves nothing at a rate of 0
+        finally:
+            self.token_budget = before
+            self.optimizer.zero_grad()
+            self.optimizer.forget()
 
     @property
     def stopped_early(self) -> bool:
@@ -260,16 +274,15 @@ class Run:
         self.position.step += 1
         self.position.tokens += int(self.lengths[rows].sum())
         self.history.add(self.position.step, loss, len(rows), rate)
-        if self.metrics is not None:
-            self.metrics.step(
-                step=self.position.step,
-                epoch=self.position.step / self.steps_per_epoch,
-                rows=len(rows),
-                tokens=int(self.lengths[rows].sum()),
-                loss=loss,
-                learning_rate=rate,
-                gradient_norm=norm,
-            )
+        self.metrics.step(
+            step=self.position.step,
+            epoch=self.position.step / self.steps_per_epoch,
+            rows=len(rows),
+            tokens=int(self.lengths[rows].sum()),
+            loss=loss,
+            learning_rate=rate,
+            gradient_norm=norm,
+        )
 
     def _asks(self) -> float:
         """Return 1 where this process decides and it is time for a checkpoint."""
