@@ -204,7 +204,7 @@ def _metrics(
     given: Given, config: Any, train: LabelledRows, execution: Execution, precision: Precision
 ) -> Metrics:
     """Return where each step is written down, with what the machine's peak would do."""
-    known = calibration(measure=False)
+    known = calibration(measure=execution.share[1] == 1)
     flops = None
     with suppress(KeyError):
         flops = flops_per_token(workload_of(config.to_dict()), train.tokens / max(1, len(train)))
