@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
     from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
+    from shipworthy.train.settings import TrainSettings
 
 ROWS = "rows.parquet"
 CLASSES = "classes.json"
 TEST = "test.json"
 MODEL = "model"
+RACE = "race.json"
 SPEED = "speed.parquet"
 SPLIT_COLUMN = "__split__"
 """Column of a row's split in the file of rows."""
@@ -144,12 +146,54 @@ class Workshop:
 
     # -- models ----------------------------------------------------------------------------------
 
+    def recipe(self, data: Stage) -> TrainSettings:
+        """Return the settings that the parent is trained with: the winner's of the race, if any."""
+        if self.project.train.race is None:
+            return self.project.train
+        from shipworthy.train.race import recipes_of
+
+        recipes = recipes_of(self.project.train)
+        told = json.loads((self.race(data).folder / RACE).read_text(encoding="utf-8"))
+        return recipes[told["winner"]]
+
+    def race(self, data: Stage) -> Stage:
+        """Train the recipes of a race over several seeds, and say which one is better."""
+        from shipworthy.release.racing import run_race
+
+        project = self.project
+        columns = project.data
+        model = model_folder(project.model)
+        key: dict[str, Any] = dict(
+            inputs={"rows": data.digest, "model": digest_folder(model)},
+            settings={
+                "train": project.train.model_dump(mode="json", exclude={"parallel", "checkpoints"}),
+                "columns": [columns.text, columns.label, columns.unit],
+            },
+            module="shipworthy.release.racing",
+            seed=project.seed,
+        )
+
+        def make(folder: Path) -> None:
+            split = {name: part(data, name) for name in ("train", "calibration", "validation")}
+            told = run_race(
+                project,
+                model,
+                split,
+                classes=classes(data),
+                work=self.work("race", **key),
+                cache=self.root / "work" / "tokens",
+            )
+            (folder / RACE).write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+        return self.run("race", make, **key)
+
     def train(self, data: Stage) -> Stage:
         """Fine-tune the parent."""
         project = self.project
+        recipe = self.recipe(data)
         model = model_folder(project.model)
         settings = {
-            "train": project.train.reported(),
+            "train": recipe.reported(),
             "text": project.data.text,
             "label": project.data.label,
             "unit": project.data.unit,
@@ -172,7 +216,7 @@ class Workshop:
                 text=project.data.text,
                 label=project.data.label,
                 classes=classes(data),
-                settings=project.train,
+                settings=recipe,
                 seed=project.seed,
                 out=folder / MODEL,
                 work=self.work("train", **key),

@@ -133,6 +133,7 @@ def write_job(given: Given, layout: ParallelSettings) -> Path:
         "unit": given.unit,
         "checkpoint_seconds": given.checkpoint_seconds,
         "cache": None if given.cache is None else str(given.cache),
+        "tokens": given.tokens,
     }
     write_atomically(work / JOB, json.dumps(job))
     return work / JOB

@@ -77,6 +77,7 @@ class Given:
     unit: str | None
     checkpoint_seconds: float
     cache: Path | None
+    tokens: int | None
 
 
 def fit(
@@ -94,6 +95,7 @@ def fit(
     unit: str | None = None,
     checkpoint_seconds: float | None = None,
     cache: Path | None = None,
+    tokens: int | None = None,
 ) -> Fitted:
     """Fine-tune a classifier and write it to `out`.
 
@@ -102,7 +104,8 @@ def fit(
     run with the same arguments goes on from what lies there, also under another layout. seed: in
     [0, 2**32); with the same libraries, processor, layout and number of threads it gives the same
     bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
-    outlives the run; without it they lie in `work`. A layout of several processes is
+    outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
+    the settings' epochs. A layout of several processes is
     started here, unless this is one of them already; then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
@@ -111,6 +114,7 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
+        tokens,
     )  # fmt: skip
     if layout.processes > 1 and not mesh.inside():
         from shipworthy.model.checkpoint import read_config
@@ -154,7 +158,7 @@ def _fit(given: Given, group: Group) -> Fitted:
         execution, caller, train, calibration,
         objective=Classification(regularization.label_smoothing, regularization.r_drop),
         settings=settings, seed=given.seed, token_budget=0,
-        metrics=_metrics(given, config, train, execution, precision),
+        metrics=_metrics(given, config, train, execution, precision), tokens=given.tokens,
     )  # fmt: skip
     found = _budget(run, config, precision, group)
     run.token_budget = found.tokens
@@ -261,6 +265,7 @@ def fingerprint(
             "model": digest_folder(given.model_folder),
             "settings": given.settings.recipe(),
             "seed": given.seed,
+            "tokens": given.tokens,
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
             "torch": torch.__version__,

@@ -67,6 +67,8 @@ class Run:
 
     execution: the model, laid out; caller: how it is called; objective: what is made small.
     token_budget: tokens of a micro-batch, at most. metrics: where each step is written down.
+    tokens: after which the run ends, in place of the settings' epochs; the step that reaches them
+    is the last.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Run:
         seed: int,
         token_budget: int,
         metrics: Metrics,
+        tokens: int | None = None,
     ) -> None:
         regularization = settings.regularization
         if not len(train):
@@ -109,8 +112,8 @@ class Run:
         )
         self.lengths = train.encoded.lengths
         self.steps_per_epoch = order.steps_per_epoch(len(train), settings.batch_size.global_rows)
-        self.steps = self.steps_per_epoch * settings.epochs
-        self.rates = self._rates()
+        self.rates = self._rates(tokens)
+        self.steps = len(self.rates)
         self.history = History(self.steps, self.steps_per_epoch)
         self._kept: Checkpoints | None = None
         self._due = False
@@ -125,7 +128,8 @@ class Run:
         self._resume(kept)
         self.metrics.resume(self.position.step, self.position.seconds)
         begun = monotonic() - self.position.seconds
-        total = len(self.rows) * self.settings.epochs
+        whole, part = divmod(self.steps, self.steps_per_epoch)
+        total = whole * len(self.rows) + sum(map(len, self.order(whole)[:part] if part else []))
         left = total - self._rows_behind()
         self.execution.module.train()
         try:
@@ -192,6 +196,8 @@ class Run:
         step = self.position.step
         while step < self.steps:
             for rows in islice(self.order(epoch), first, None):
+                if step == self.steps:
+                    return
                 yield rows, self.micro_batches(rows, epoch)
                 step += 1
             epoch, first = epoch + 1, 0
@@ -288,15 +294,18 @@ class Run:
         """Return 1 where this process decides and it is time for a checkpoint."""
         return float(self.execution.decides and self._kept is not None and self._kept.due)
 
-    def _rates(self) -> NDArray[np.float64]:
+    def _rates(self, tokens: int | None) -> NDArray[np.float64]:
         """Learning rate of each step, by the rows or tokens that are behind it."""
-        sizes = [
-            len(rows)
-            if self.settings.schedule.progress == "rows"
-            else int(self.lengths[rows].sum())
-            for epoch in range(self.settings.epochs)
-            for rows in self.order(epoch)
-        ]
+        sizes: list[int] = []
+        seen, epoch = 0, 0
+        while epoch < self.settings.epochs if tokens is None else seen < tokens:
+            for rows in self.order(epoch):
+                held = int(self.lengths[rows].sum())
+                sizes.append(len(rows) if self.settings.schedule.progress == "rows" else held)
+                seen += held
+                if tokens is not None and seen >= tokens:
+                    break
+            epoch += 1
         return run_rates(self.settings.schedule, peak=self.settings.learning_rate, sizes=sizes)
 
     def _rows_behind(self) -> int:
