@@ -1,4 +1,4 @@
-"""Recipes against the project's own: trained on equal tokens over several seeds, the better one kept.
+"""Recipes against the project's own, trained on equal tokens over several seeds.
 
 A claim about a recipe is not one about a model: another seed gives another model. So each recipe is
 trained with each seed, beside the default with the same seed, and the difference counts only where
@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -183,12 +184,8 @@ def compare(
         change = (table - base).astype(np.float64)
         means = change.mean(1)
         between = float(means.var(ddof=1)) / seeds
-        sums = np.stack(
-            [
-                np.bincount(group, one - mean, groups)
-                for one, mean in zip(change, means, strict=True)
-            ]
-        )
+        apart = change - means[:, None]
+        sums = np.stack([np.bincount(group, one, groups) for one in apart])
         inside = float((sums**2).sum(1).mean()) * groups / (groups - 1) / rows**2
         variance = between + inside
         parts = between**2 / (seeds - 1) + inside**2 / (groups - 1)
@@ -241,8 +238,7 @@ def run_in_process(trial: Trial, given: dict[str, Any]) -> list[int]:
 
 
 def _through_ray(trial: dict[str, Any], given: dict[str, Any]) -> list[int]:
-    import ray
-
+    ray: Any = import_module("ray")
     from shipworthy.train.race_trial import measured
 
     if not ray.is_initialized():
