@@ -1,14 +1,17 @@
-"""Fine-tuning speed against the Trainer of transformers with its defaults, in one run.
+"""Fine-tuning speed against the Trainer of transformers, in one run.
 
-Run it with `python benchmarks/training.py [--json]`. Both sides train the built-in encoder on the
-same built-in texts, each in a process of its own. A window is one pass over all of them, so every
-side does the same work whatever order it takes them in; the first pass is not counted, and before
-each window a side that has been idle computes gradients for a while that it throws away. Windows
-are taken in turn (A B C, C B A, A B C). The peer runs twice: with its default rows a step, and with
-ours. It pads each batch to its longest text, drops attention weights and takes texts as they come;
-ours drops no attention weights and puts texts of like length into a step. Tokens are those of the
-texts, padding not counted. Processor seconds are shown too: on a machine with other work they
-waver less than the clock.
+Run it with `python benchmarks/training.py [--texts mix] [--json]`. All sides train the built-in
+encoder on the same texts, each in a process of its own. A window is one pass over all of them, so
+every side does the same work whatever order it takes them in; the first pass is not counted, and
+before each window a side that has been idle computes gradients for a while that it throws away.
+Windows are taken in turn (A B C, C B A, A B C). Texts: `builtin`, about 25 tokens each, or `mix`,
+16 to 256 tokens each, cut from the built-in ones laid end to end.
+
+The peer runs with its defaults (8 rows a step, fp32), with our rows a step, and at its strongest
+(texts grouped by length, bf16). It drops attention weights; ours runs without and with that. Tokens
+are those of the texts, padding not counted. Beside speed stand the accuracy on texts that were not
+trained on after all passes, the peak of memory, the share of the measured peak of matrix products,
+and processor seconds: on a machine with other work they waver less than the clock.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ HOW_TO_MAKE_THE_PEER = "`make peers` makes it, from benchmarks/peers/hf.txt"
 PEER_DEFAULT_ROWS = 8
 CLASSES = ("negative", "positive")
 MAX_LENGTH = 128
+HELD_OUT = 500
 
 
 class Side:
@@ -79,40 +83,68 @@ class Side:
 
 def serve(given: dict[str, Any]) -> None:
     """Our side: train a pass when asked, answer on stdout."""
+    from functools import partial
+
     import numpy as np
     import polars as pl
     import torch
 
     from shipworthy.data.batches import encode
     from shipworthy.model.pretrained import load_pretrained
-    from shipworthy.train.attention import fp32_attention
-    from shipworthy.train.loop import Run
-    from shipworthy.train.parts import LabelledRows
+    from shipworthy.plan.calibrate import peaks
+    from shipworthy.plan.workload import flops_per_token, workload_of
+    from shipworthy.train.attention import trained_attention
+    from shipworthy.train.evaluation import evaluate
+    from shipworthy.train.execution import OneProcess
+    from shipworthy.train.metrics import Metrics
+    from shipworthy.train.microbatches import LabelledRows
+    from shipworthy.train.objectives import Classification
+    from shipworthy.train.packing import choose
+    from shipworthy.train.precision import autocast, resolve
+    from shipworthy.train.regularization import set_dropout
+    from shipworthy.train.run import Run
     from shipworthy.train.settings import TrainSettings
 
     torch.set_num_threads(given["threads"])
     frame = pl.read_parquet(given["rows"])
     module, tokenizer = load_pretrained(
-        given["model"], classes=CLASSES, max_length=MAX_LENGTH, seed=0
+        given["model"], classes=CLASSES, max_length=given["max_length"], seed=0
     )
-    encoded = encode(tokenizer, frame["text"].to_list(), max_length=MAX_LENGTH)
-    rows = LabelledRows(encoded, frame["label"].to_numpy().astype(np.int64), 0)
+
+    def labelled(part: pl.DataFrame) -> LabelledRows:
+        encoded = encode(tokenizer, part["text"].to_list(), max_length=given["max_length"])
+        return LabelledRows(encoded, part["label"].to_numpy().astype(np.int64), 0)
+
+    rows, held = labelled(frame[: given["train"]]), labelled(frame[given["train"] :])
+    drop = given["attention_dropout"]
     settings = TrainSettings.model_validate(
-        {"epochs": 1000, "batch_size": {"global": given["rows_a_step"]}}
+        {
+            "epochs": 1000,
+            "learning_rate": 5e-5,  # that of Trainer
+            "schedule": {"name": "constant", "warmup_ratio": 0},
+            "batch_size": {"global": given["rows_a_step"], "tokens": given["tokens"]},
+            "regularization": {"attention_dropout": drop, "label_smoothing": 0.0},
+        }
     )
-    torch.manual_seed(0)
-    run = Run(module, rows, rows, settings=settings, seed=0)
+    set_dropout(module, settings.regularization.dropout, attention=drop)
+    precision = resolve(given["precision"])
+    caller, _ = choose(module, rows, "auto")
+    execution = OneProcess(module, caller, autocast=partial(autocast, precision))
+    run = Run(
+        execution, caller, rows, held, objective=Classification(), settings=settings, seed=0,
+        token_budget=given["tokens"], metrics=Metrics(None),
+    )  # fmt: skip
     module.train()
 
     def train(number: int) -> dict[str, float]:
         order = run.order(number)
         begun = perf_counter()
         while perf_counter() - begun < given["again_s"]:
-            run.add_gradient(order[0])
+            run.add_gradient(order[0], run.micro_batches(order[0], number))
         run.optimizer.zero_grad()
         begun, used = perf_counter(), process_time()
         for step in order:
-            run.take_step(step)
+            run.take_step(step, run.micro_batches(step, number))
         return {
             "steps": len(order),
             "tokens": rows.tokens,
@@ -120,44 +152,96 @@ def serve(given: dict[str, Any]) -> None:
             "processor_seconds": process_time() - used,
         }
 
-    with fp32_attention(module):
+    with trained_attention(module, dropout=drop):
         train(0)
-        about = {"torch": torch.__version__, "precision": run.precision}
-        print(json.dumps({**about, "rows_a_step": given["rows_a_step"]}), flush=True)
+        work = workload_of(module.config.to_dict())  # type: ignore[union-attr, operator]
+        about = {
+            "torch": torch.__version__,
+            "precision": precision,
+            "rows_a_step": given["rows_a_step"],
+            "flops_per_token": flops_per_token(work, rows.tokens / len(rows)),
+        }
+        print(json.dumps(about), flush=True)
         for number in count(1):
             if sys.stdin.readline().strip() != "pass":
                 break
             print(json.dumps(train(number)), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"peak_memory_mb": peak}), flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        accuracy = evaluate(execution, caller, held, step=0, token_budget=2048).accuracy
+    last = {"peak_memory_mb": peak, "accuracy": accuracy, "peak_flops": peaks()[precision]}
+    print(json.dumps(last), flush=True)
+
+
+def texts(given: argparse.Namespace) -> Any:
+    """Return a frame of text and label, rows to train on first."""
+    import numpy as np
+    import polars as pl
+
+    from shipworthy.data.builtin import sentiment
+
+    frame = sentiment().sample(fraction=1.0, seed=0, shuffle=True)
+    labels = (frame["label"] == "positive").cast(pl.Int64).alias("label")
+    frame = frame.select("text", labels)
+    number = given.rows + HELD_OUT
+    if given.texts == "builtin":
+        return frame.head(number)
+    # Words of texts of one label, end to end, cut at lengths that are drawn evenly.
+    generator = np.random.default_rng(0)
+    rows = []
+    words = {
+        label: " ".join(frame.filter(pl.col("label") == label)["text"]).split() for label in (0, 1)
+    }
+    at = {0: 0, 1: 0}
+    for _ in range(number):
+        label = int(generator.integers(0, 2))
+        length = int(generator.integers(12, 200))  # words; about 16 to 256 tokens
+        start = at[label] if at[label] + length < len(words[label]) else 0
+        rows.append({"text": " ".join(words[label][start : start + length]), "label": label})
+        at[label] = start + length
+    return pl.DataFrame(rows)
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Take the windows in turn and return tokens per second of each side, and the ratios."""
-    import polars as pl
+    from shipworthy.data.builtin import minilm
 
-    from shipworthy.data.builtin import minilm, sentiment
-
+    frame = texts(given)
     rows = folder / "rows.parquet"
-    frame = sentiment().sample(given.rows, seed=0, shuffle=True)
-    labels = (frame["label"] == "positive").cast(pl.Int64).alias("label")
-    frame.select("text", labels).write_parquet(rows)
-    frame.select("text", labels).write_json(folder / "rows.json")
+    frame.write_parquet(rows)
+    frame.write_json(folder / "rows.json")
     common = {
         "model": str(minilm()),
         "threads": given.threads,
         "again_s": given.again,
-        "max_length": MAX_LENGTH,
+        "train": given.rows,
+        "max_length": 256 if given.texts == "mix" else MAX_LENGTH,
     }
-    ours = {**common, "name": "shipworthy", "rows": str(rows), "rows_a_step": given.rows_a_step}
-    sides = [Side([sys.executable, str(HERE / "training.py"), "--serve"], ours)]
+    ours = {**common, "rows": str(rows), "rows_a_step": given.rows_a_step, "tokens": given.tokens}
+    sides = [
+        Side([sys.executable, str(HERE / "training.py"), "--serve"], {**ours, **kind})
+        for kind in (
+            {"name": "shipworthy", "precision": "auto", "attention_dropout": 0.0},
+            {"name": "shipworthy, fp32", "precision": "fp32", "attention_dropout": 0.0},
+            {
+                "name": "shipworthy, attention dropout",
+                "precision": "auto",
+                "attention_dropout": 0.1,
+            },
+        )
+    ]
     if given.peer.exists():
-        for size in (PEER_DEFAULT_ROWS, given.rows_a_step):
+        for size, strong in (
+            (PEER_DEFAULT_ROWS, False),
+            (given.rows_a_step, False),
+            (given.rows_a_step, True),
+        ):
+            name = f"Trainer, {size} rows a step" + (", by length, bf16" if strong else "")
             theirs = {
                 **common,
-                "name": f"Trainer, {size} rows a step",
+                "name": name,
                 "rows": str(folder / "rows.json"),
                 "rows_a_step": size,
+                "strong": strong,
                 "out": str(folder / "trainer"),
             }
             sides.append(Side([str(given.peer), str(PEER_SCRIPT)], theirs))
@@ -181,15 +265,17 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "tokens_a_step": taken[0]["tokens"] / taken[0]["steps"],
             "windows": taken,
         }
-    mine = found["shipworthy"]
     ratios = {
-        name: {
+        f"{name} / {other}": {
             "tokens_per_s": mine["tokens_per_s"] / side["tokens_per_s"],
             "tokens_per_processor_s": mine["tokens_per_processor_s"]
             / side["tokens_per_processor_s"],
+            "memory": mine["peak_memory_mb"] / side["peak_memory_mb"],
         }
-        for name, side in found.items()
-        if name != "shipworthy"
+        for name, mine in found.items()
+        if name.startswith("shipworthy")
+        for other, side in found.items()
+        if not other.startswith("shipworthy")
     }
     return {"sides": found, "ratios": ratios}
 
@@ -198,20 +284,25 @@ def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
     print("machine:", " ".join(result["device_flags"]))
     print(
-        f"{result['rounds']} passes over {result['rows']:,} texts a side, in turn, after one that "
-        f"is not counted; {result['threads']} threads"
+        f"{result['rounds']} passes over {result['rows']:,} {result['texts']} texts a side, in turn, "
+        f"after one that is not counted; {result['threads']} threads"
     )
     for name, side in result["sides"].items():
         print(
             f"{name}: {side['tokens_per_s']:,.0f} tokens/s [{side['least']:,.0f}-"
             f"{side['most']:,.0f}], {side['tokens_per_processor_s']:,.0f} per processor second, "
             f"{side['rows_a_step']} rows and {side['tokens_a_step']:,.0f} "
-            f"tokens a step, {side['precision']}, peak {side['peak_memory_mb']:,.0f} MB"
+            f"tokens a step, {side['precision']}, peak {side['peak_memory_mb']:,.0f} MB, "
+            f"accuracy {side['accuracy']:.3f} on {HELD_OUT} texts held out"
         )
+        if "peak_flops" in side:
+            share = side["tokens_per_s"] * side["flops_per_token"] / side["peak_flops"]
+            print(f"  {100 * share:.0f} % of the measured peak of {side['precision']} products")
     for name, ratio in result["ratios"].items():
         print(
-            f"ratio to {name}: {ratio['tokens_per_s']:.2f} by the clock, "
-            f"{ratio['tokens_per_processor_s']:.2f} by processor seconds"
+            f"{name}: {ratio['tokens_per_s']:.2f} by the clock, "
+            f"{ratio['tokens_per_processor_s']:.2f} by processor seconds, "
+            f"{ratio['memory']:.2f} of the memory"
         )
     if not result["ratios"]:
         print(f"Trainer: not run (no environment; {HOW_TO_MAKE_THE_PEER})")
@@ -223,7 +314,9 @@ def main() -> int:
         serve(json.loads(sys.argv[2]))
         return 0
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--texts", choices=("builtin", "mix"), default="builtin")
     parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens computed at once")
     parser.add_argument("--rows-a-step", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--again", type=float, default=1.5, help="seconds of gradients thrown away")
@@ -238,6 +331,7 @@ def main() -> int:
         "device_flags": list(device_flags()),
         "python": sys.version.split()[0],
         "rounds": given.rounds,
+        "texts": given.texts,
         "rows": given.rows,
         "threads": given.threads,
         **measured,

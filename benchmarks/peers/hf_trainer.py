@@ -1,6 +1,8 @@
-"""Trainer of transformers with its defaults, a pass at a time; run by training.py.
+"""Trainer of transformers, a pass at a time; run by training.py.
 
-Its argument is a JSON object (model, rows, rows_a_step, threads, again_s, max_length, out). The
+Its argument is a JSON object (model, rows, train, rows_a_step, strong, threads, again_s,
+max_length, out): the first `train` rows are trained on, the others tell the accuracy at the end;
+`strong` groups texts by length and computes in bf16. The
 line `pass` on stdin is answered by one JSON line on stdout, and any other ends it. Only what
 decides no speed differs from the defaults: nothing is saved or reported. The first pass is not
 counted.
@@ -31,12 +33,24 @@ class Passes(TrainerCallback):
     def __init__(self, given: dict[str, Any], channel: Any) -> None:
         self.given, self.channel = given, channel
         self.trainer: Any = None
+        self.held: list[dict[str, Any]] = []
         self.passes = self.tokens = self.steps = 0
 
     def say(self, values: dict[str, Any]) -> None:
         """Answer one line."""
         self.channel.write(json.dumps(values) + "\n")
         self.channel.flush()
+
+    def held_out(self) -> None:
+        """Answer with the peak of memory, and with accuracy on rows that were not trained on."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        model = self.trainer.model.eval()
+        right = 0
+        with torch.inference_mode():
+            for row in self.held:
+                ids = torch.tensor([row["input_ids"]])
+                right += int(model(input_ids=ids).logits.argmax(-1) == row["label"])
+        self.say({"peak_memory_mb": peak, "accuracy": right / max(1, len(self.held))})
 
     def seen(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Count the tokens of a batch as the model gets it."""
@@ -47,10 +61,10 @@ class Passes(TrainerCallback):
         size = args.per_device_train_batch_size
         if self.passes == 1:
             about = {"torch": torch.__version__, "transformers": transformers.__version__}
-            self.say({**about, "precision": "fp32", "rows_a_step": size})
+            precision = "bf16" if self.given["strong"] else "fp32"
+            self.say({**about, "precision": precision, "rows_a_step": size})
         if self.passes and sys.stdin.readline().strip() != "pass":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            self.say({"peak_memory_mb": peak})
+            self.held_out()
             raise SystemExit(0)
         trainer = self.trainer
         batch = trainer.data_collator([trainer.train_dataset[i] for i in range(size)])
@@ -88,8 +102,10 @@ def main() -> None:
         rows = json.load(file)
     texts = [row["text"] for row in rows]
     ids = tokenizer(texts, truncation=True, max_length=given["max_length"])["input_ids"]
-    data = [{"input_ids": i, "label": row["label"]} for i, row in zip(ids, rows, strict=True)]
+    every = [{"input_ids": i, "label": row["label"]} for i, row in zip(ids, rows, strict=True)]
+    data, held = every[: given["train"]], every[given["train"] :]
     passes = Passes(given, channel)
+    passes.held = held
     module.register_forward_pre_hook(passes.seen, with_kwargs=True)
     trainer = Trainer(
         model=module,
@@ -101,6 +117,8 @@ def main() -> None:
             report_to="none",
             disable_tqdm=True,
             use_cpu=True,
+            bf16=given["strong"],
+            train_sampling_strategy="group_by_length" if given["strong"] else "random",
         ),
         train_dataset=data,
         data_collator=DataCollatorWithPadding(tokenizer),

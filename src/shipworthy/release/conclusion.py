@@ -37,12 +37,19 @@ from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 
 if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.release.pipeline import Bench
+
+
+def _training(bench: Bench) -> dict[str, Any]:
+    """Return how the parent was trained, and what the race said where there was one."""
+    races = [stage.folder for stage in bench.shop.stages if stage.name == "race"]
+    return training_record(bench.everyone[0].stage.folder, races[0] if races else None)
 
 
 def choose(bench: Bench) -> tuple[str, ...]:
@@ -90,6 +97,7 @@ def conclude(
         evidence=tuple(_evidence(bench)),
         answers=lambda: _answers(bench, subjects, split),
         examples=_examples(bench, subjects, split),
+        training=_training(bench),
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )

@@ -189,6 +189,8 @@ class Judgement:
     """Waivers that this verdict rests on, expired ones left out."""
     selftest: SelftestEvidence | None = None
     examples: tuple[Example, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How the parent was trained: facts, curves, race; empty where it was not trained here."""
     approval: Approval | None = None
     """From the ledger, not from the record: sign-offs come after the verdict that they sign."""
     versions: Mapping[str, str] = field(default_factory=dict)

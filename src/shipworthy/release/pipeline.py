@@ -173,7 +173,7 @@ def reach(
     data = shop.rows()
     if only == "data":
         return None
-    parent = made(shop.train(data), PARENT, "train", settings=_plain(shop.project.train),
+    parent = made(shop.train(data), PARENT, "train", settings=shop.recipe(data).reported(),
                   seed=shop.project.seed)  # fmt: skip
     if only == "train":
         return None

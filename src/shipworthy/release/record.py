@@ -169,6 +169,7 @@ def _judgement(
         "waivers": tuple(Waiver(**w) for w in document["waivers"]),
         "selftest": _selftest(document["selftest"]),
         "examples": tuple(Example(**e) for e in document["examples"]),
+        "training": document.get("training", {}),
     }
     return Judgement(**values)
 

@@ -32,6 +32,7 @@ from shipworthy.release.panels import frontier_section, groups
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
+from shipworthy.release.training_section import training_section
 from shipworthy.release.wording import phrase
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "examples": example_rows(asked),
         "panel_height": charts.PANEL_ROW,
         "frontier": frontier_section(asked),
+        "training": training_section(judgement.training),
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "next_steps": [(phrase(s.phrase), besides(s)) for s in judgement.next_steps],

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import number, text
 from shipworthy.release.artefacts import MODEL, model_folder, part
-from shipworthy.release.pipeline import run_project
 from shipworthy.release.places import CACHE
 from shipworthy.train.settings import ParallelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -49,30 +48,36 @@ class Trained:
 
     def lines(self) -> list[str]:
         """Return it as lines for people."""
-        fitted = self.fitted
-        layout = ", ".join(f"{k} {v}" for k, v in fitted.layout.items() if v > 1)
-        told = [
-            text("training.did", steps=number(fitted.steps), rows=number(fitted.rows),
-                 tokens=number(fitted.tokens), seconds=number(fitted.seconds, 1)),
-            text("training.speed", rate=number(fitted.tokens_per_second),
-                 memory=number(fitted.peak_memory_mb), precision=fitted.precision),
-            text("training.layout", layout=layout or text("training.one_process")),
-            text(f"training.{fitted.batches}", budget=number(fitted.token_budget),
-                 reason=text(fitted.batches_reason["key"], **fitted.batches_reason["values"])),
-        ]  # fmt: skip
-        if fitted.utilization is not None:
-            told.append(text("training.utilization", share=f"{100 * fitted.utilization:.1f}"))
-        if fitted.best is not None:
-            told.append(text("training.best", step=number(fitted.best.step),
-                             loss=number(fitted.best.loss, 4),
-                             accuracy=number(fitted.best.accuracy, 4),
-                             rows=number(fitted.best.rows)))  # fmt: skip
-        if fitted.zero_share is not None:
-            told.append(text("training.zeros", share=f"{100 * fitted.zero_share:.1f}"))
-        if fitted.noise is not None:
-            told.append(noise_line(fitted.noise))
-        told.append(text("training.model", folder=self.model))
-        return told
+        return [*fact_lines(self.fitted.facts()), text("training.model", folder=self.model)]
+
+
+def fact_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Return the facts of a training, as `Fitted.facts` gives them, as sentences."""
+    layout = ", ".join(f"{axis} {size}" for axis, size in facts["layout"].items() if size > 1)
+    reason = facts["batches_reason"]
+    told = [
+        text("training.did", steps=number(facts["steps"]), rows=number(facts["rows"]),
+             tokens=number(facts["tokens"]), seconds=number(facts["seconds"], 1)),
+        text("training.speed", rate=number(facts["tokens_per_second"]),
+             memory=number(facts["peak_memory_mb"]), precision=facts["precision"]),
+        text("training.layout", layout=layout or text("training.one_process")),
+        text(f"training.{facts['batches']}", reason=text(reason["key"], **reason["values"])),
+    ]  # fmt: skip
+    budget = facts["token_budget_reason"]
+    told.append(text("training.budget", budget=number(facts["token_budget"]),
+                     reason=text(budget["key"], **budget["values"])))  # fmt: skip
+    if facts["utilization"] is not None:
+        told.append(text("training.utilization", share=f"{100 * facts['utilization']:.1f}"))
+    best = facts["best"]
+    if best is not None:
+        told.append(text("training.best", step=number(best["step"]),
+                         loss=number(best["loss"], 4), accuracy=number(best["accuracy"], 4),
+                         rows=number(best["rows"])))  # fmt: skip
+    if facts["zero_share"] is not None:
+        told.append(text("training.zeros", share=f"{100 * facts['zero_share']:.1f}"))
+    if facts["noise"] is not None:
+        told.append(noise_line(facts["noise"]))
+    return told
 
 
 def noise_line(noise: dict[str, Any]) -> str:
@@ -115,6 +120,7 @@ def train_project(
     project: Project, root: Path, *, wait: bool = False, tell: Callable[[Stage], None]
 ) -> Trained:
     """Make the stages of a project up to its training, and return that."""
+    from shipworthy.release.pipeline import run_project
     from shipworthy.train.fitted import read_fitted
 
     finished = run_project(project, root=root, only="train", wait=wait, tell=tell)
@@ -183,6 +189,7 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
     from shipworthy.data.order import step_rows
     from shipworthy.data.tokens import encode_cached
     from shipworthy.model.pretrained import load_tokenizer
+    from shipworthy.release.pipeline import run_project
     from shipworthy.train.schedules import run_rates
     from shipworthy.train.selection import select
 
