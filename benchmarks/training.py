@@ -284,8 +284,8 @@ def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
     print("machine:", " ".join(result["device_flags"]))
     print(
-        f"{result['rounds']} passes over {result['rows']:,} {result['texts']} texts a side, in turn, "
-        f"after one that is not counted; {result['threads']} threads"
+        f"{result['rounds']} passes over {result['rows']:,} {result['texts']} texts a side, "
+        f"in turn, after one that is not counted; {result['threads']} threads"
     )
     for name, side in result["sides"].items():
         print(

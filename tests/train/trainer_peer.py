@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
-given = json.loads(sys.stdin.read())
 losses: list[float] = []
 
 
@@ -19,7 +18,7 @@ class Ordered(Trainer):
     """Takes rows as they come, and notes each loss before it is rounded."""
 
     def _get_train_sampler(self, *arguments: Any) -> Any:
-        return list(range(len(given["rows"])))
+        return list(range(len(self.train_dataset)))
 
     def training_step(self, *arguments: Any, **options: Any) -> Any:
         loss = super().training_step(*arguments, **options)
@@ -39,26 +38,33 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     }
 
 
-model = AutoModelForSequenceClassification.from_pretrained(given["model"])
-for part in model.modules():
-    if isinstance(part, torch.nn.Dropout):
-        part.p = 0.0
-Ordered(
-    model=model,
-    args=TrainingArguments(
-        output_dir=given["out"],
-        per_device_train_batch_size=given["rows_a_step"],
-        num_train_epochs=1,
-        learning_rate=given["rate"],
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        lr_scheduler_type="constant",
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-    ),
-    train_dataset=given["rows"],
-    data_collator=collate,
-).train()
-print(json.dumps(losses))
+def main() -> None:
+    """Train, and print the losses."""
+    given = json.loads(sys.stdin.read())
+    model = AutoModelForSequenceClassification.from_pretrained(given["model"])
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    Ordered(
+        model=model,
+        args=TrainingArguments(
+            output_dir=given["out"],
+            per_device_train_batch_size=given["rows_a_step"],
+            num_train_epochs=1,
+            learning_rate=given["rate"],
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            lr_scheduler_type="constant",
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        ),
+        train_dataset=given["rows"],
+        data_collator=collate,
+    ).train()
+    print(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main()

@@ -221,7 +221,7 @@ def _raise_error(work: Path, code: int, said: str) -> None:
         error = json.loads(told[0].read_text("utf-8"))
         _clear(work)
         kind = InputError if error["input"] else StageError
-        raise kind(error["message"])
+        raise kind(text("error.launcher.told", message=error["message"]))
     if code == 0:
         return
     found = _ROOT_CAUSE.search(said.partition("Root Cause")[2])

@@ -42,7 +42,8 @@ from shipworthy.train.objectives import Classification
 from shipworthy.train.packing import Reason, choose
 from shipworthy.train.precision import Precision, autocast, resolve
 from shipworthy.train.regularization import set_dropout
-from shipworthy.train.run import Run, put
+from shipworthy.train.run import Run
+from shipworthy.train.run_state import put
 from shipworthy.train.selection import class_numbers, require_classes, select
 
 if TYPE_CHECKING:

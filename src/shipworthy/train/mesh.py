@@ -7,10 +7,10 @@ cut over). The same code runs over gloo on processors and over NCCL on GPUs.
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from shipworthy.core.errors import SettingsError
@@ -164,18 +164,25 @@ def _why_not(layout: ParallelSettings, config: Mapping[str, Any], global_rows: i
 def _nearest(
     layout: ParallelSettings, config: Mapping[str, Any], global_rows: int
 ) -> ParallelSettings:
-    """Return the layout that works and moves the fewest processes from one axis to another."""
+    """Return the layout that works with the least moved between axes and the fewest left idle."""
     wanted = tuple(getattr(layout, axis) for axis in AXES)
     most = layout.processes
-    sizes = range(1, most + 1)
-    found = [
-        (most - p * d * s * t, sum(abs(a - b) for a, b in zip((p, d, s, t), wanted, strict=True)),
-         (p, d, s, t))
-        for p, d, s, t in product(sizes, repeat=4)
-        if p * d * s * t <= most
-        and _why_not(_layout(layout, (p, d, s, t)), config, global_rows) is None
-    ]  # fmt: skip
-    return _layout(layout, min(found)[2])
+
+    def cost(sizes: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        moved = sum(abs(a - b) for a, b in zip(sizes, wanted, strict=True))
+        return moved + most - math.prod(sizes), sizes
+
+    within = (
+        (p, d, s, t)
+        for p in range(1, most + 1)
+        for d in range(1, most // p + 1)
+        for s in range(1, most // (p * d) + 1)
+        for t in range(1, most // (p * d * s) + 1)
+    )
+    for sizes in sorted(within, key=cost):
+        if _why_not(_layout(layout, sizes), config, global_rows) is None:
+            return _layout(layout, sizes)
+    return ParallelSettings()  # one process always works
 
 
 def _layout(like: ParallelSettings, sizes: tuple[int, ...]) -> ParallelSettings:

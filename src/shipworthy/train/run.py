@@ -8,7 +8,6 @@ left to the execution; it changes nothing but the order in which floats are adde
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -20,14 +19,15 @@ from shipworthy.core import locale
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.core.progress import progress
 from shipworthy.data import order
+from shipworthy.train import run_state
 from shipworthy.train.attention import trained_attention
 from shipworthy.train.averaging import Average
-from shipworthy.train.checkpoints import Box
 from shipworthy.train.evaluation import Evaluation, evaluate
 from shipworthy.train.history import History
 from shipworthy.train.noise_scale import NoiseScale
 from shipworthy.train.optimizer import AdamW, local
 from shipworthy.train.prefetch import prefetch
+from shipworthy.train.run_state import Position, put
 from shipworthy.train.schedules import run_rates
 
 if TYPE_CHECKING:
@@ -49,17 +49,6 @@ NOISE_PARTS = 4
 # Steps whose micro-batches are laid out while an earlier one is computed.
 STEPS_AHEAD = 2
 MOST_ROWS_NAMED = 8
-
-
-@dataclass
-class Position:
-    """Where a run stands between two steps; JSON values only."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    evaluations_without_gain: int = 0
-    stopped: bool = False
 
 
 class Run:
@@ -100,7 +89,7 @@ class Run:
         self.metrics = metrics
         self.position = Position()
         self.best: Evaluation | None = None
-        self._best_weights: dict[str, Tensor] | None = None
+        self.best_weights: dict[str, Tensor] | None = None
         self.parameters = execution.parameters()
         self.optimizer = AdamW(
             self.parameters, settings, factors=execution.rate_factors(regularization.layer_decay)
@@ -125,7 +114,10 @@ class Run:
     def train(self, kept: Checkpoints) -> None:
         """Train from the checkpoint, or from the start, to the end; the best weights are put in."""
         self._kept = kept
-        self._resume(kept)
+        found = kept.load()
+        if found is not None:
+            with found as reader:
+                run_state.restore(self, reader)
         self.metrics.resume(self.position.step, self.position.seconds)
         begun = monotonic() - self.position.seconds
         whole, part = divmod(self.steps, self.steps_per_epoch)
@@ -136,8 +128,8 @@ class Run:
             self._steps(left, begun)
         finally:
             kept.wait()
-        if self._best_weights is not None:
-            put(self.parameters, self._best_weights)
+        if self.best_weights is not None:
+            put(self.parameters, self.best_weights)
         elif self.average is not None:
             put(self.parameters, self.average.values)
         self.execution.module.eval()
@@ -365,7 +357,7 @@ class Run:
         elif self.best is None or found.loss < self.best.loss:
             self.best = found
             source = self.parameters if self.average is None else self.average.values
-            self._best_weights = {name: v.detach().clone() for name, v in source.items()}
+            self.best_weights = {name: v.detach().clone() for name, v in source.items()}
             self.position.evaluations_without_gain = 0
         else:
             self.position.evaluations_without_gain += 1
@@ -389,74 +381,9 @@ class Run:
         return found
 
     def _save(self) -> None:
-        if self._kept is None:
-            return
-        held: dict[str, Tensor] = {f"model/{n}": p for n, p in self.parameters.items()}
-        held |= {f"optimizer/{n}": value for n, value in self.optimizer.state().items()}
-        for prefix, values in (("best", self._best_weights), ("average", self._averaged())):
-            held |= {f"{prefix}/{name}": value for name, value in (values or {}).items()}
-        tensors = {
-            name: (local(value), self.execution.box(_parameter(name), local(value)))
-            for name, value in held.items()
-            if self.execution.writes(_parameter(name))
-        }
-        position = {
-            "position": asdict(self.position),
-            "best": None if self.best is None else asdict(self.best),
-            "history": self.history.state(),
-            "noise": asdict(self.noise),
-            "averaged": 0 if self.average is None else self.average.steps,
-        }
-        self._kept.save(tensors, position, step=self.position.step)
-
-    def _resume(self, kept: Checkpoints) -> None:
-        found = kept.load()
-        if found is None:
-            return
-        with found as reader:
-
-            def read(prefix: str, name: str, like: Tensor, kind: str = "") -> Tensor:
-                full = f"{prefix}/{kind}{name}"
-                if like.ndim == 0:
-                    return reader.get(full, (), Box((), ()))
-                box = self.execution.box(name, like)
-                return reader.get(full, tuple(like.shape), box)
-
-            parts = {name: local(p.detach()) for name, p in self.parameters.items()}
-            put(parts, {name: read("model", name, like) for name, like in parts.items()})
-            states = {}
-            for full in reader.names("optimizer"):
-                kind, _, name = full.partition("/")
-                if name in parts:
-                    like = torch.zeros(()) if kind == "step" else parts[name]
-                    states[full] = read("optimizer", name, like, f"{kind}/")
-            self.optimizer.restore(states)
-            if reader.names("best"):
-                self._best_weights = {n: read("best", n, like) for n, like in parts.items()}
-            state = reader.position
-            if self.average is not None:
-                put(self.average.values, {n: read("average", n, p) for n, p in parts.items()})
-                self.average.steps = state["averaged"]
-        self.position = Position(**state["position"])
-        self.best = None if state["best"] is None else Evaluation(**state["best"])
-        self.noise = NoiseScale(**state["noise"])
-        self.history.restore(state["history"])
-
-    def _averaged(self) -> dict[str, Tensor] | None:
-        return None if self.average is None else self.average.values
-
-
-def _parameter(name: str) -> str:
-    """Return the parameter that a tensor of a checkpoint belongs to."""
-    kind, _, rest = name.partition("/")
-    return rest.partition("/")[2] if kind == "optimizer" else rest
-
-
-@torch.no_grad()
-def put(target: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Copy values into tensors of the same names, local parts into local parts."""
-    for name, value in values.items():
-        local(target[name].detach()).copy_(local(value))
+        if self._kept is not None:
+            tensors, values = run_state.collect(self)
+            self._kept.save(tensors, values, step=self.position.step)
 
 
 @torch.no_grad()
