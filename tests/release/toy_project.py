@@ -27,6 +27,7 @@ train:
   epochs: 4
   learning_rate: 3e-3
   max_length: 16
+  regularization: {dropout: 0.0}
   precision: fp32
 compress: {recipes: [bf16]}
 speed: {form: short, requests: 72, batches: 1, threads: 1}

@@ -31,6 +31,8 @@ CLASSES = "classes.json"
 TEST = "test.json"
 MODEL = "model"
 RACE = "race.json"
+TOKENS = "tokens"
+"""Folder of tokenised texts in the cache; they are made again where they are gone."""
 SPEED = "speed.parquet"
 SPLIT_COLUMN = "__split__"
 """Column of a row's split in the file of rows."""
@@ -181,7 +183,7 @@ class Workshop:
                 split,
                 classes=classes(data),
                 work=self.work("race", **key),
-                cache=self.root / "work" / "tokens",
+                cache=self.root / TOKENS,
             )
             (folder / RACE).write_text(json.dumps(told, indent=2), encoding="utf-8")
 
@@ -221,7 +223,7 @@ class Workshop:
                 out=folder / MODEL,
                 work=self.work("train", **key),
                 unit=project.data.unit,
-                cache=self.root / "work" / "tokens",
+                cache=self.root / TOKENS,
             )
             write_fitted(folder, fitted)
 

@@ -25,6 +25,7 @@ from shipworthy.core.locale import NO_NUMBER, number, text
 from shipworthy.core.lock import hold
 from shipworthy.core.stage_outputs import RECORD
 from shipworthy.core.stages import StageCache
+from shipworthy.release.artefacts import TOKENS
 from shipworthy.release.pipeline import STAGE_KEYS
 from shipworthy.release.places import CACHE, RUNS
 from shipworthy.release.record import VERDICT
@@ -150,6 +151,8 @@ def _unused(cache: Path, used: set[str]) -> Iterator[Path]:
     for stage in sorted((cache / "stages").glob("*")):
         if stage.name not in used:
             yield stage
+    # Made again in no time, and of which project they are nobody wrote down.
+    yield from sorted((cache / TOKENS).glob("*"))
     for work in sorted((cache / "work").glob("*")):
         if work.name.rpartition("-")[2] not in starts:
             yield work

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import number, text
-from shipworthy.release.artefacts import MODEL, model_folder, part
+from shipworthy.release.artefacts import MODEL, TOKENS, model_folder, part
 from shipworthy.release.places import CACHE
 from shipworthy.train.settings import ParallelSettings
 
@@ -199,7 +199,7 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
     rows = select(part(data, "train"), settings.rows, unit=project.data.unit, seed=project.seed)
     found = encode_cached(
         load_tokenizer(model_folder(project.model)), rows[project.data.text].to_list(),
-        max_length=settings.max_length, cache=root / CACHE / "work" / "tokens",
+        max_length=settings.max_length, cache=root / CACHE / TOKENS,
     )  # fmt: skip
     tokens = settings.schedule.progress == "tokens"
     sizes = [

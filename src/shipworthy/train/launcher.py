@@ -228,10 +228,10 @@ def _raise_error(work: Path, code: int, said: str) -> None:
     rank, died = (int(found[1]), int(found[2])) if found else (0, code)
     lines = [line.strip() for line in said.splitlines()]
     own = [line for line in lines if line.startswith(f"[rank{rank}]") and "Error" in line]
-    last = own[-1].partition(":")[2].strip() if own else ""
+    last = own[-1].partition(":")[2].strip() if own else text("error.launcher.silent")
     key = "error.launcher.signal" if died < 0 else "error.launcher.code"
     raise StageError(
-        text(key, rank=rank, number=abs(died), restarts=RESTARTS, said=last).strip(" ·"),
+        text(key, rank=rank, number=abs(died), restarts=RESTARTS, said=last),
         # Killed from outside, mostly for memory: the machine is too small, which is no bug of ours.
         exit_code=EXIT_BAD_INPUT if died == -9 else EXIT_BUG,
     )
