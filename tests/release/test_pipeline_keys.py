@@ -163,7 +163,7 @@ def _machine(desk: Desk) -> None:
 MISSES: dict[str, tuple[Callable[[Desk], None], list[str], str]] = {
     "a weight byte": (_weight_byte, ["train"], "input model changed"),
     "a helper two imports away": (
-        _helper_two_imports_away, ["train"], "code shipworthy.model.text_classifier changed"
+        _helper_two_imports_away, ["train"], "code shipworthy.data.order changed"
     ),
     "a row": (_row, ["data"], "input source: rows.csv changed"),
     "a library": (_library, ["data"], "versions.safetensors"),
