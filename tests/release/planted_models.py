@@ -40,7 +40,8 @@ data:
   groups: [shop]
   near_duplicates: off
   shares: {test: 0.4, validation: 0.2, calibration: 0.05}
-train: {epochs: 3, learning_rate: 3e-3, max_length: 16, precision: fp32, regularization: {dropout: 0.0}}
+train:
+  {epochs: 3, learning_rate: 3e-3, max_length: 16, precision: fp32, regularization: {dropout: 0}}
 compress: {recipes: RECIPES}
 speed: {form: short, requests: 72, batches: 1, threads: 1, processes: 5}
 prices: {label_row: 0.05, machine_hour: 0.6, currency: EUR}

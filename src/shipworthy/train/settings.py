@@ -149,7 +149,7 @@ class BatchSizeSettings(BaseModel):
     """Rows of a step that are computed at once, at most; gradients add up to the whole step.
     `auto` cuts by tokens instead, so that a part of long texts holds fewer rows."""
 
-    tokens: Annotated[int, Field(ge=16)] | Literal["auto"] = 4096
+    tokens: Annotated[int, Field(ge=16)] | Literal["auto"] = 2048
     """Tokens of a step that are computed at once, at most. `auto` finds the most that memory holds
     and confirms it by one real step; the rows of a step and the schedule stay as they are."""
 
