@@ -65,6 +65,7 @@ def layouts(family: str, dropout: float) -> dict[int, list[Case]]:
             case("data x pipeline", data=2, pipeline=2),
             case("shard x tensor", shard=2, tensor=2),
             case("data x shard", data=2, shard=2),
+            case("shard in four", shard=4),
         ],
     }
 

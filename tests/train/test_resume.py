@@ -149,7 +149,10 @@ def test_after_control_c(run_fit: Callable[..., Fitted], watch: Watch, tmp_path:
     whole = run_fit("whole", "work-whole")
     interrupted(run_fit, watch, out="again", work="work")
     again = run_fit("again", "work")
-    assert watch.taken == list(range(5, STEPS))
+    first = watch.taken[0]
+    # Checkpoints are written behind the steps; the one under way when Ctrl-C comes is finished.
+    assert 1 <= first <= 5
+    assert watch.taken == list(range(first, STEPS))
     assert weights(tmp_path / "again") == weights(tmp_path / "whole")
     assert alike(again, whole)
 
@@ -168,8 +171,10 @@ def test_a_damaged_checkpoint_is_not_used(
     run_fit: Callable[..., Fitted], watch: Watch, tmp_path: Path
 ) -> None:
     interrupted(run_fit, watch, out="again", work="work")
-    (file,) = (tmp_path / "work").glob("step-*/*.safetensors")
-    file.write_bytes(file.read_bytes()[:5000])
+    files = list((tmp_path / "work").glob("step-*/*.safetensors"))
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:5000])
     run_fit("again", "work")
     assert watch.taken == list(range(STEPS))
 

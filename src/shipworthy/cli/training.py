@@ -35,10 +35,12 @@ def train(
     from shipworthy.train.mesh import inside
 
     choose_language(lang)
-    if inside() and os.environ["RANK"] != "0":
-        from shipworthy.train.launcher import follow
+    if inside():
+        from shipworthy.train.launcher import follow, lead
 
-        return follow()
+        if os.environ["RANK"] != "0":
+            return follow()
+        lead()
     try:
         asked = laid_out(load_project(project), parallel=parallel, nproc=nproc)
         root = project.resolve().parent

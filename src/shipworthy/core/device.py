@@ -10,6 +10,7 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 _FEATURES = (
     "avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "avx_vnni",
@@ -28,6 +29,13 @@ def native_bf16(flags: tuple[str, ...] | None = None) -> bool:
     (False, True)
     """
     return not _NATIVE_BF16.isdisjoint(device_flags() if flags is None else flags)
+
+
+def compute_device() -> Literal["cuda", "cpu"]:
+    """Return the kind of device that models are trained on here: a GPU where torch sees one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def threads() -> int:

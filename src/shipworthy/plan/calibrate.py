@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from shipworthy.core.device import device_flags, threads
+from shipworthy.core.device import compute_device, device_flags, threads
 from shipworthy.core.files import write_atomically
 from shipworthy.core.launch import Worker, answer
 from shipworthy.plan.memory import Factors, memory_of
@@ -90,12 +90,16 @@ def peaks() -> dict[str, float]:
     found = {}
     rows, inner, columns = _SHAPE
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        a, b = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+        device = torch.device(compute_device())
+        a = torch.randn(rows, inner, device=device).to(dtype)
+        b = torch.randn(inner, columns, device=device).to(dtype)
         best = 0.0
         for _ in range(_ROUNDS):
             times, begun = 0, perf_counter()
             while perf_counter() - begun < _SECONDS:
                 torch.matmul(a, b)
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
                 times += 1
             best = max(best, times * 2.0 * rows * inner * columns / (perf_counter() - begun))
         found[name] = best
@@ -108,17 +112,18 @@ def step_bytes(size: list[int], tokens: int) -> dict[str, Any]:
     from torch import nn
 
     layers, hidden, heads, inner, words = size
+    device = torch.device(compute_device())
     base = _resident()
-    table = nn.Embedding(words, hidden)
+    table = nn.Embedding(words, hidden, device=device)
     body = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(hidden, heads, inner, dropout=0.0, activation="gelu",
-                                   batch_first=True),
+                                   batch_first=True, device=device),
         layers, enable_nested_tensor=False,
     )  # fmt: skip
     parameters = [*table.parameters(), *body.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
     for _ in range(2):
-        ids = torch.randint(words, (tokens // 64, 64))
+        ids = torch.randint(words, (tokens // 64, 64), device=device)
         body(table(ids)).float().square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -162,10 +167,17 @@ def _read(file: Path) -> Calibration | None:
 def _identity() -> tuple[tuple[str, ...], str, int]:
     from importlib.metadata import version
 
-    return device_flags(), version("torch"), threads()
+    flags = device_flags()
+    if compute_device() == "cuda":
+        import torch
+
+        flags = (*flags, torch.cuda.get_device_name())
+    return flags, version("torch"), threads()
 
 
 def _resident() -> float:
+    if compute_device() == "cuda":
+        return 0.0  # what is counted there is what torch holds of the GPU
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return float(line.split()[1]) * 1024
@@ -175,6 +187,10 @@ def _resident() -> float:
 def _peak() -> float:
     import resource
 
+    if compute_device() == "cuda":
+        import torch
+
+        return float(torch.cuda.max_memory_allocated())
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
 
 

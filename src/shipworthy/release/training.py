@@ -119,10 +119,14 @@ def laid_out(project: Project, *, parallel: str | None, nproc: int | None) -> Pr
 def train_project(
     project: Project, root: Path, *, wait: bool = False, tell: Callable[[Stage], None]
 ) -> Trained:
-    """Make the stages of a project up to its training, and return that."""
+    """Make the stages of a project up to its training, and return that.
+
+    Raises SettingsError where the layout does not fit the model, also where nothing is left to do.
+    """
     from shipworthy.release.pipeline import run_project
     from shipworthy.train.fitted import read_fitted
 
+    _check_layout(project)
     finished = run_project(project, root=root, only="train", wait=wait, tell=tell)
     stage = next(stage for stage in finished.stages if stage.name == "train")
     return Trained(stage.folder / MODEL, stage.cached, read_fitted(stage.folder))
@@ -193,6 +197,7 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
     from shipworthy.train.schedules import run_rates
     from shipworthy.train.selection import select
 
+    _check_layout(project)
     finished = run_project(project, root=root, only="data", wait=wait)
     data = finished.stages[0]
     settings = project.train
@@ -216,6 +221,15 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
         settings.schedule.name, len(sizes), rows.height * settings.epochs,
         found.tokens * settings.epochs, rates, behind / sum(sizes),
     )  # fmt: skip
+
+
+def _check_layout(project: Project) -> None:
+    from shipworthy.model.checkpoint import read_config
+    from shipworthy.train.mesh import check_layout
+
+    layout, rows = project.train.parallel, project.train.batch_size.global_rows
+    if layout != "auto":
+        check_layout(layout, read_config(model_folder(project.model)), rows)
 
 
 def _layout(written: str) -> ParallelSettings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 
+from shipworthy.core.device import compute_device
 from shipworthy.train.checkpoints import Box
 from shipworthy.train.optimizer import rate_factors
 from shipworthy.train.packing import on_device
@@ -114,7 +115,8 @@ class OneProcess:
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.module, self._caller, self._autocast = module, caller, autocast
-        self._device = next(module.parameters()).device
+        self._device = torch.device(compute_device())
+        module.to(self._device)
         self._parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
 
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -73,6 +73,14 @@ def fit_in_group(given: Given, layout: ParallelSettings) -> Fitted:
     return fitted
 
 
+def lead() -> None:
+    """Join, as the first of them, the processes that the user's torchrun started beside this one.
+
+    Who joins before a run stays joined after it, and can be handed another.
+    """
+    mesh.join()
+
+
 def hand_over(given: Given, layout: ParallelSettings) -> None:
     """Tell the processes that the user's torchrun started beside this one what to train on."""
     _broadcast(str(write_job(given, layout)))
@@ -80,8 +88,10 @@ def hand_over(given: Given, layout: ParallelSettings) -> None:
 
 def let_go() -> None:
     """Tell them that nothing more is to be done; does nothing where there are none."""
-    if mesh.inside() and not mesh.handed() and int(os.environ["WORLD_SIZE"]) > 1:
-        _broadcast(None)
+    if mesh.inside() and not mesh.handed():
+        with suppress(RuntimeError):  # those who found an error themselves are gone
+            _broadcast(None)
+        mesh.leave()
 
 
 def follow() -> int:
@@ -90,21 +100,26 @@ def follow() -> int:
 
     os.environ["SHIPWORTHY_PROGRESS"] = "off"
     mesh.join()
-    while True:
+    code = 0
+    while not code:
         job = _broadcast(None)
         if job is None:
-            return 0
+            break
         os.environ[mesh.HANDED] = "1"
         code = main(Path(job))
         del os.environ[mesh.HANDED]
         if code:
-            return code
+            # An error that all found is told by the first process, and torchrun then ends this one.
+            sleep(_STOP_SECONDS)
+            told = Path(job).parent / ERROR.format(rank=os.environ["RANK"])
+            print("shipworthy:", json.loads(told.read_text("utf-8"))["message"], file=sys.stderr)
+    mesh.leave()
+    return code
 
 
 def _broadcast(job: str | None) -> str | None:
     from torch import distributed
 
-    mesh.join()
     told = [job]
     distributed.broadcast_object_list(told, src=0)
     return told[0]

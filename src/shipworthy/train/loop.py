@@ -149,7 +149,9 @@ def _fit(given: Given, group: Group) -> Fitted:
     precision = resolve(settings.precision)
     identity = fingerprint(given, train, calibration, precision)
     caller, reason = choose(module, train, settings.packing)
-    execution = laid_out(module, caller, group, train=train, precision=precision)
+    execution = laid_out(
+        module, caller, group, train=train, precision=precision, copies=settings.copies
+    )
     kept = Checkpoints(
         given.work, identity, interval_seconds=given.checkpoint_seconds,
         keep_last=settings.checkpoints.keep_last, rank=group.rank, processes=group.processes,
@@ -275,9 +277,15 @@ def fingerprint(
 
 
 def laid_out(
-    module: nn.Module, caller: Caller, group: Group, *, train: LabelledRows, precision: Precision
+    module: nn.Module,
+    caller: Caller,
+    group: Group,
+    *,
+    train: LabelledRows,
+    precision: Precision,
+    copies: int = 1,
 ) -> Execution:
-    """Return the model over the processes of a group."""
+    """Return the model over the processes of a group. copies: passes over each row in a step."""
     context = partial(autocast, precision)
     if group.processes == 1:
         return OneProcess(module, caller, autocast=context)
@@ -288,5 +296,5 @@ def laid_out(
     from shipworthy.train.mesh_execution import MeshExecution
 
     shortest = np.argsort(train.encoded.lengths, kind="stable")[:1]
-    spare = caller.micro_batch(train, shortest, seed=0, visit=0)
+    spare = caller.micro_batch(train, shortest, seed=0, visit=0, copies=copies)
     return MeshExecution(module, caller, group, autocast=context, spare=spare)

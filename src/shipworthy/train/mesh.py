@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from shipworthy.core.device import compute_device
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import text
 from shipworthy.train.settings import ParallelSettings
@@ -78,10 +79,18 @@ def join() -> None:
 
     if distributed.is_initialized():
         return
-    cuda = torch.cuda.is_available()
+    cuda = compute_device() == "cuda"
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if cuda else "gloo")
+
+
+def leave() -> None:
+    """Leave the group, where this process is in one."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @contextmanager
@@ -100,20 +109,18 @@ def group(layout: ParallelSettings) -> Iterator[Group]:
     if started == 1:
         yield Group(0, 1, layout)
         return
-    import torch
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
 
     ours = not distributed.is_initialized()
     join()
     try:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         shape = tuple(getattr(layout, axis) for axis in AXES)
-        mesh = init_device_mesh(device, shape, mesh_dim_names=AXES)
+        mesh = init_device_mesh(compute_device(), shape, mesh_dim_names=AXES)
         yield Group(distributed.get_rank(), started, layout, mesh)
     finally:
         if ours:
-            distributed.destroy_process_group()
+            leave()
 
 
 def check_layout(layout: ParallelSettings, config: Mapping[str, Any], global_rows: int) -> None:

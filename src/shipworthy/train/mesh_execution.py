@@ -145,6 +145,9 @@ class MeshExecution:
                 logits = self._called(micro)
                 if real:
                     found.append(logits)
+        whole: Any = self._called
+        if self._group.layout.shard > 1:
+            whole.reshard()  # else what was gathered here is used again after the parts changed
         return found
 
     def full_weights(self) -> dict[str, Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ def measured(trial: dict[str, Any], given: dict[str, Any]) -> list[int]:
     from shipworthy.model.torch_runtime import TorchClassifier
     from shipworthy.train.loop import fit
     from shipworthy.train.selection import class_numbers
-    from shipworthy.train.settings import TrainSettings
+    from shipworthy.train.settings import ParallelSettings, TrainSettings
 
+    # Trainings stand side by side, each in one process, also where torchrun started the project.
+    for name in ("RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)
+    settings = TrainSettings.model_validate({**trial["settings"], "parallel": ParallelSettings()})
     classes = tuple(given["classes"])
     validation = pl.read_parquet(given["validation"])
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +38,7 @@ def measured(trial: dict[str, Any], given: dict[str, Any]) -> list[int]:
             text=given["text"],
             label=given["label"],
             classes=classes,
-            settings=TrainSettings.model_validate(trial["settings"]),
+            settings=settings,
             seed=trial["seed"],
             out=root / "model",
             work=root / "work",

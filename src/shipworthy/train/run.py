@@ -213,7 +213,7 @@ class Run:
             tokens=self.token_budget,
             per_device=None if per_device == "auto" else per_device,
         )
-        copies = 2 if self.settings.regularization.r_drop > 0 else 1
+        copies = self.settings.copies
 
         def build(part: NDArray[np.int64], pad_to: int | None) -> MicroBatch:
             return self.caller.micro_batch(

@@ -273,6 +273,11 @@ class TrainSettings(BaseModel):
     """Number format of matrix products: `auto` is bf16 where the processor multiplies it natively.
     Weights, optimizer, attention and loss stay fp32."""
 
+    @property
+    def copies(self) -> int:
+        """Passes over each row of a step: two with R-Drop."""
+        return 2 if self.regularization.r_drop > 0 else 1
+
     def recipe(self) -> dict[str, Any]:
         """Return what the weights depend on, as JSON values.
 
