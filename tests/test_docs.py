@@ -92,7 +92,9 @@ def test_every_measure_is_described_with_what_it_needs() -> None:
         named = set(needs.replace(" ", "").split(",")) & {"scores", "positive", "parent"}
         assert named == set(kind.needs), name
         assert ("groups" in needs) == (kind.kind == "spread"), name
-        assert (change == "ratio") == (kind.kind in ("speed", "fact")), name
+        whole = name in ("contaminated_share", "licences_forbidding_commercial_use")
+        ratio = kind.kind in ("speed", "fact") and not whole
+        assert (change == "ratio", change == "none") == (ratio, whole), name
 
 
 FLIPS = {"DE": (1400, 14, 20), "FR": (1000, 13, 11), "PT": (300, 6, 2)}

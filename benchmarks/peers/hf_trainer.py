@@ -49,7 +49,8 @@ class Passes(TrainerCallback):
         with torch.inference_mode():
             for row in self.held:
                 ids = torch.tensor([row["input_ids"]])
-                right += int(model(input_ids=ids).logits.argmax(-1) == row["label"])
+                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+                right += int(logits.argmax(-1) == row["label"])
         self.say({"peak_memory_mb": peak, "accuracy": right / max(1, len(self.held))})
 
     def seen(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:

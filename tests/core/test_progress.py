@@ -31,6 +31,14 @@ def test_lines_in_a_log(capsys) -> None:
     assert last.startswith("training: 2,000 rows in ")
 
 
+def test_what_a_step_says_stands_behind_it(capsys) -> None:
+    with progress("train", total=2000, unit="rows", interval_seconds=0) as step:
+        step(500, "loss 0.6931")
+        step(1500)
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert first.endswith(" left · loss 0.6931") and "loss" not in second
+
+
 def test_between_two_lines_nothing_is_written(capsys) -> None:
     with progress("train", total=2000, unit="rows", interval_seconds=1000) as step:
         for _ in range(100):
@@ -67,7 +75,7 @@ def test_a_terminal_gets_one_live_line_also_when_nested() -> None:
         "from shipworthy.core.progress import progress\n"
         "with progress('train', total=10, unit='rows') as outer:\n"
         "    with progress('measure', unit='rows') as inner: inner(3)\n"
-        "    outer(10)\n"
+        "    outer(10, 'loss 0.5')\n"
         "print('result')\n"
     )
     master, slave = pty.openpty()

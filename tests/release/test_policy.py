@@ -102,7 +102,7 @@ def test_a_part_of_a_document_keeps_its_lines() -> None:
         ),
         ("- {measure: accuracy}", ":1, [0]: needs exactly one of at_least and at_most"),
         ("- {measure: accuracy, at_least: 0, at_most: 1}", ":1, [0]: needs exactly one of"),
-        ("- {at_least: 0}", ":1, [0].measure: is missing"),
+        ("- {at_least: 0}", ":1, [0]: needs a measure"),
         ("- {measure: accuracy, at_least: '0.8'}", ":1, [0].at_least: needs a number"),
         ("- {measure: accuracy, at_least: true}", ":1, [0].at_least: needs a number"),
         ("- {measure: accuracy, at_least: .nan}", ":1, [0].at_least: needs a finite number"),

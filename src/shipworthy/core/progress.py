@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Step(Protocol):
     """Says that some more units are done."""
 
-    def __call__(self, done: float = 1) -> None:
-        """Count `done` more units."""
+    def __call__(self, done: float = 1, note: str = "") -> None:
+        """Count `done` more units. note: what stands behind them, until the next one."""
 
 
 _live: Progress | None = None
@@ -82,13 +82,13 @@ class _Lines:
         self.done = 0.0
         self.started = self.last = time.monotonic()
 
-    def step(self, done: float = 1) -> None:
+    def step(self, done: float = 1, note: str = "") -> None:
         self.done += done
         now = time.monotonic()
         if now - self.last >= self.interval_seconds:
             self.last = now
             pace = _pace(self.done, self.total, self.unit, now - self.started)
-            self.write(" · ".join([self.where(), *pace]))
+            self.write(" · ".join([self.where(), *pace, *([note] if note else [])]))
 
     def where(self) -> str:
         values = {"name": self.name, "done": number(self.done), "unit": self.unit}
@@ -122,10 +122,10 @@ def _live_line(name: str, total: float | None, unit: str) -> Iterator[Step]:
     if outer is None:
         bars.start()
         _live = bars
-    task = bars.add_task(name, total=total, unit=unit)
+    task = bars.add_task(name, total=total, unit=unit, note="")
 
-    def step(done: float = 1) -> None:
-        bars.update(task, advance=done)
+    def step(done: float = 1, note: str = "") -> None:
+        bars.update(task, advance=done, note=note)
 
     try:
         yield step
@@ -150,7 +150,8 @@ def _bars() -> Progress:
             if task.total is not None:
                 counts += f" / {number(task.total)}"
             pace = _pace(task.completed, task.total, unit, task.elapsed or 0.0)
-            return Text("  ".join([f"{counts} {unit}".rstrip(), *pace]))
+            note = [task.fields["note"]] if task.fields["note"] else []
+            return Text("  ".join([f"{counts} {unit}".rstrip(), *pace, *note]))
 
     return Progress(
         TextColumn("{task.description}"),
@@ -160,7 +161,7 @@ def _bars() -> Progress:
     )
 
 
-def _silent(done: float = 1) -> None:
+def _silent(done: float = 1, note: str = "") -> None:
     return None
 
 

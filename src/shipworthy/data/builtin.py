@@ -97,6 +97,7 @@ class Sentiment:
         return self.frame.height
 
 
+_LICENCES = {"minilm": "apache-2.0"}
 _PACKAGES = {"minilm": MINILM, "sentiment": VADER}
 
 
@@ -116,6 +117,14 @@ def describe(name: str) -> Description:
         sha256=package.sha256,
         limits=locale.text(f"builtin.{short}.limits"),
     )
+
+
+def licence_of(name: str) -> str | None:
+    """Return the identifier of the licence of a built-in thing; None where it does not cover all.
+
+    The texts of `builtin:sentiment` were taken from pages whose own terms are not told.
+    """
+    return _LICENCES.get(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
 
 
 def text_key(name: str, what: str) -> str:

@@ -32,6 +32,22 @@ class Shares(BaseModel):
         return self
 
 
+class ContaminationSettings(BaseModel):
+    """When a row counts as one that stands in the training text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    ngram: int = Field(8, ge=1, le=100)
+    """Words of a window that is looked for; in [1, 100]. A text of fewer is looked for whole."""
+
+    share: float = Field(0.7, gt=0, le=1)
+    """Share of a row's words, in (0, 1], from which it counts."""
+
+    corpora: tuple[str, ...] = ()
+    """More text that the model was trained on (files, globs or folders with the column of the
+    text), such as that of its first training."""
+
+
 class DataSettings(BaseModel):
     """Where rows come from, which columns mean what, and how rows are split."""
 
@@ -78,6 +94,10 @@ class DataSettings(BaseModel):
     """Similarity, in (0, 1], from which two texts stay in one split: the Jaccard similarity of
     their five-byte shingles. 1 joins texts that are equal but for case and punctuation; `off` joins
     none."""
+
+    contamination: ContaminationSettings = ContaminationSettings()
+    """When a row counts as one that stands in the training text, for limits on
+    `contaminated_share`."""
 
     @model_validator(mode="after")
     def _one_way_to_split(self) -> DataSettings:

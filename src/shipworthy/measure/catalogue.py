@@ -51,4 +51,6 @@ MEASURES: dict[str, MeasureKind] = {
     "throughput_ids_rows_per_s": MeasureKind("speed", "high", (), "rows_per_s"),
     "peak_memory_mb": MeasureKind("speed", "low", (), "mb"),
     "size_mb": MeasureKind("fact", "low", (), "mb"),
+    "contaminated_share": MeasureKind("fact", "low", (), "share"),
+    "licences_forbidding_commercial_use": MeasureKind("fact", "low"),
 }

@@ -114,7 +114,7 @@ class Workshop:
             "data",
             make,
             inputs={name: digest_file(file) for name, file in files.items()},
-            settings={**settings.model_dump(mode="json"), **kinds},
+            settings={**settings.model_dump(mode="json", exclude={"contamination"}), **kinds},
             module="shipworthy.data.rows",
             seed=seed,
         )
@@ -145,6 +145,30 @@ class Workshop:
         )
         told = json.loads((stage.folder / TEST).read_text(encoding="utf-8"))
         return told["digest"], tuple(told["sketch"])
+
+    def contamination(self, data: Stage) -> Stage:
+        """Find the validation and test rows that stand in the training text."""
+        from shipworthy.data.sources import source_files
+        from shipworthy.release.contamination import write_overlaps
+
+        settings = self.project.data
+        corpora = {
+            f"{source}: {file.name} ({k + 1})": digest_file(file)
+            for source in settings.contamination.corpora
+            for k, file in enumerate(source_files(source))
+        }
+
+        def make(folder: Path) -> None:
+            splits = {name: part(data, name) for name in ("train", "validation", "test")}
+            write_overlaps(settings, splits, folder)
+
+        return self.run(
+            "contamination",
+            make,
+            inputs={"rows": data.digest, "corpora": digest_json(corpora)},
+            settings={"ngram": settings.contamination.ngram, "text": settings.text},
+            module="shipworthy.release.contamination",
+        )
 
     # -- models ----------------------------------------------------------------------------------
 

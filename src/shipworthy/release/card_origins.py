@@ -125,21 +125,27 @@ def model_origin(name: str, folder: Path) -> dict[str, Any]:
     or None), licence_from (the file that says so), base_model (its name on the Hub, or None), and
     for a builtin its version.
     """
-    declared = _front_matter(folder / _README)
-    config = _config(folder)
-    licence, where = declared.get("license"), _README
-    if not isinstance(licence, str):
-        licence, where = config.get("license"), "config.json"
+    licence, where = declared_licence(folder)
     found: dict[str, Any] = {
         "name": name if name.startswith(PREFIX) else Path(name).name,
         "sha256": digest_folder(folder),
-        "licence": licence if isinstance(licence, str) else None,
-        "licence_from": where if isinstance(licence, str) else None,
-        "base_model": _hub_name(config.get("_name_or_path")),
+        "licence": licence,
+        "licence_from": where,
+        "base_model": _hub_name(_config(folder).get("_name_or_path")),
     }
     if name.startswith(PREFIX):
         found["version"] = describe(name).version
     return found
+
+
+def declared_licence(folder: Path) -> tuple[str | None, str | None]:
+    """Return the licence that a model's own files say, and the file that says it."""
+    declared = {_README: _front_matter(folder / _README), "config.json": _config(folder)}
+    for file, values in declared.items():
+        licence = values.get("license")
+        if isinstance(licence, str):
+            return licence, file
+    return None, None
 
 
 def in_words(origins: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from shipworthy.core.openings import OpeningState
 from shipworthy.core.records import Measurement, RelativeTo, to_frame
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
+from shipworthy.measure.licences import MEASURE as LICENCES
+from shipworthy.measure.licences import Licensed, forbidding
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
 from shipworthy.release.answers_table import AnswersTable, answers_table
@@ -31,8 +34,12 @@ from shipworthy.release.artefacts import (
     part,
 )
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
+from shipworthy.release.contamination import FILE as CONTAMINATION
+from shipworthy.release.contamination import MEASURE as CONTAMINATED
+from shipworthy.release.contamination import contamination_note, read_share
 from shipworthy.release.examples import choose_examples
 from shipworthy.release.judgement import Example, Phrase
+from shipworthy.release.licences import licence_note, licensed
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.record import write_record
@@ -93,7 +100,7 @@ def conclude(
         _ruler(bench, subjects[0], split, run=run),
         subjects[1:],
         background=background(bench, _ruler(bench, tried[0], "validation"), tried[1:]),
-        notes=tuple(_notes(bench)),
+        notes=tuple(_notes(bench, split)),
         evidence=tuple(_evidence(bench)),
         answers=lambda: _answers(bench, subjects, split),
         examples=_examples(bench, subjects, split),
@@ -102,6 +109,8 @@ def conclude(
         cached_stages=sum(s.cached for s in stages),
     )
     found = replace(found, measurements=_dated(bench, split, found.measurements))
+    if bench.contamination is not None:
+        shutil.copyfile(bench.contamination.folder / CONTAMINATION, folder / CONTAMINATION)
     write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))
     write_record(found, folder)
 
@@ -160,11 +169,18 @@ def _examples(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Ex
 
 def _subjects(bench: Bench, split: str) -> list[Subject]:
     records = SpeedRecords.load(bench.speed.folder / SPEED)
+    whole: dict[tuple[str, RelativeTo], Estimate] = {
+        (LICENCES, "none"): forbidding(_licensed(bench))
+    }
+    if bench.contamination is not None:
+        settings = bench.shop.project.data
+        share = read_share(bench.contamination.folder, split, settings)
+        whole[CONTAMINATED, "none"] = share
     return [
         Subject(
             one.candidate,
             bench.shop.predictions(bench.data, one, split, answered),
-            _numbers(one, bench.everyone[0], records),
+            _numbers(one, bench.everyone[0], records) | whole,
         )
         for one, answered in zip(bench.everyone, bench.answers[split], strict=True)
     ]
@@ -172,7 +188,7 @@ def _subjects(bench: Bench, split: str) -> list[Subject]:
 
 def _numbers(
     one: Made, parent: Made, records: SpeedRecords
-) -> Mapping[tuple[str, RelativeTo], Estimate]:
+) -> dict[tuple[str, RelativeTo], Estimate]:
     from shipworthy.model.checkpoint import size_bytes
 
     size = Fact(np.array([size_bytes(one.folder) / 1e6]))
@@ -193,7 +209,12 @@ def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler
     )
 
 
-def _notes(bench: Bench) -> list[Phrase]:
+def _licensed(bench: Bench) -> tuple[Licensed, ...]:
+    project = bench.shop.project
+    return licensed(project, model_folder(project.model))
+
+
+def _notes(bench: Bench, split: str) -> list[Phrase]:
     """What a reader must know about this run that no number says."""
     from shipworthy.data.builtin import PREFIX, text_key
 
@@ -209,6 +230,10 @@ def _notes(bench: Bench) -> list[Phrase]:
     if project.speed.form == "short":
         counts = {"processes": project.speed.processes, "requests": project.speed.requests}
         notes.append(Phrase("run.note.short_form", counts))
+    if any(limit.measure == LICENCES for limit in bench.policy.limits):
+        notes.append(licence_note(_licensed(bench)))
+    if bench.contamination is not None:
+        notes.append(contamination_note(bench.contamination.folder, split, project.data))
     if project.data.unit is None:
         notes.append(Phrase("judge.note.independent"))
     source = project.data.source

@@ -119,6 +119,8 @@ _SHOWN: dict[str, Shown] = {
     "latency_p95_ms": Shown(1.0, 1, "ms", "lower"),
     "throughput_rows_per_s": Shown(1.0, 0, "rows_per_s"),
     "size_mb": Shown(1.0, 1, "mb", "lower"),
+    "contaminated_share": replace(_SHARE, better="lower"),
+    "licences_forbidding_commercial_use": Shown(1.0, 0, "", "lower"),
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),
 }
 _BARE = Shown(1.0, 3, "")

@@ -64,6 +64,9 @@ class Documentation(BaseModel):
     """Licence of the model that ships, as an identifier of the Hugging Face Hub (`apache-2.0`);
     without it the licence of the model that it started from is named."""
 
+    base_licence: Said | None = None
+    """Licence of the model that training started from, where its own files say none."""
+
     languages: tuple[Said, ...] = ()
     """Languages of the texts, as ISO 639-1 codes (`en`, `zh`)."""
 

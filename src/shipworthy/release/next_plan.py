@@ -19,6 +19,8 @@ from shipworthy.core.records import Answer, Decision, Outcome
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
 from shipworthy.measure.estimates import PairedChange
+from shipworthy.measure.licences import MEASURE as LICENCES
+from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.next_futures import SEED
 from shipworthy.release.next_prices import PriceSettings, ranked
@@ -28,6 +30,9 @@ from shipworthy.release.next_words import figure, said, told
 
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
+
+_OF_ALL = {LICENCES: "next.licence_forbids", CONTAMINATED: "next.contaminated"}
+"""What to do about figures of the rows and of the model that training started from."""
 
 BF16_SIZE, INT8_SIZE = 0.5, 0.27
 """Size of a recipe's file against the parent's, before anybody made it."""
@@ -124,6 +129,16 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
     worst = blocked(asked.decided[candidate].decisions)
     if not worst:
         return ()
+    whole = [d for d in worst if d.measure in _OF_ALL and d.decision is Outcome.FAIL]
+    if whole:
+        # No lever changes it: every candidate of the run has it.
+        return tuple(
+            NextStep(
+                candidate, said(_OF_ALL[d.measure], told(asked.names[candidate], d)),
+                math.nan, math.nan,
+            )
+            for d in whole
+        )  # fmt: skip
     found = [
         *_other(asked, candidate, worst),
         *_share(asked, candidate, worst),

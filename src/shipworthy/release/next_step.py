@@ -201,6 +201,7 @@ _NO_NUMBER = {
     "no_scores": "next.scores",
     "no_positive_class": "next.positive",
     "not_measured": "next.measure",
+    "licence_unknown": "next.licence_unknown",
 }
 """The step for each reason why there is no number."""
 

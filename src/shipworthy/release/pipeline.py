@@ -30,11 +30,13 @@ from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
 from shipworthy.release.approvals import approved, open_place, renew
-from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.artefacts import PARENT, Made, Workshop, made, model_folder
 from shipworthy.release.asked import question_digest
+from shipworthy.release.contamination import asks
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.licences import licensed
 from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
@@ -70,7 +72,7 @@ class Bench:
     """All that was made and asked, ready to be measured.
 
     everyone: the parent first. skipped: recipes that the budget did not reach.
-    answers: the stage of each one's answers by split.
+    answers: the stage of each one's answers by split. contamination: None where no limit asks.
     """
 
     shop: Workshop
@@ -81,6 +83,7 @@ class Bench:
     speed: Stage
     answers: dict[str, tuple[Stage, ...]]
     started: float
+    contamination: Stage | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +193,8 @@ def reach(
     speed = shop.speed(data, everyone)
     if only == "speed":
         return None
-    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started)
+    contamination = shop.contamination(data) if asks(policy) else None
+    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started, contamination)
     nominated = _nominated(bench)
     if ledger is not None:
         answers["test"] = _answers(shop, data, everyone, "test", failures)
@@ -325,7 +329,10 @@ def _verdict(bench: Bench, nominated: tuple[str, ...], ledger: Ledger | None) ->
 def _inputs(bench: Bench, split: str) -> dict[str, str]:
     """What nomination and verdict stand on, by content."""
     answers = {stage.name: stage.digest for stage in bench.answers[split]}
-    return {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
+    found = {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
+    if bench.contamination is not None:
+        found["contamination"] = bench.contamination.digest
+    return found
 
 
 def _asked(bench: Bench) -> dict[str, Any]:
@@ -337,6 +344,10 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "groups": list(project.data.groups),
         "intersections": project.data.intersections,
         "skipped": list(bench.skipped),
+        "contaminated": project.data.contamination.share if asks(bench.policy) else None,
+        "licences": [
+            [one.part, one.licence] for one in licensed(project, model_folder(project.model))
+        ],
         # A tie is broken by it.
         "order": [one.candidate.name for one in bench.everyone],
     }

@@ -32,6 +32,7 @@ PlantedModel: TypeAlias = Literal["broken", "biased", "slow", "oversized"]
 SliceValue: TypeAlias = str | int | FiniteFloat | bool | None
 Slices: TypeAlias = str | dict[str, SliceValue | list[str]]
 
+_LICENCE_MEASURES = {"commercial": "licences_forbidding_commercial_use"}
 NAMED_SLICES = ("all", "each group", "worst group")
 
 
@@ -49,8 +50,11 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    measure: str
+    measure: str = ""
     """Name of the measure, as `accuracy` or `latency_p95_ms`."""
+    licence_allows: Literal["commercial"] | None = None
+    """In place of a measure and a bound: the use that the licences of the model that training
+    started from and of its rows must allow."""
     slice: Slices = "all"
     """`all`, `each group`, `worst group`, `{each: column}`, `{each: [column, column]}` for
     intersections, or `{column: value}`."""
@@ -74,6 +78,12 @@ class LimitSettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
+        if self.licence_allows is not None:
+            if self.measure or self.at_least is not None or self.at_most is not None:
+                raise ValueError(text("error.policy.licence_alone"))
+            return self
+        if not self.measure:
+            raise ValueError(text("error.policy.no_measure"))
         sides = [side for side in (self.at_least, self.at_most) if side is not None]
         if len(sides) != 1:
             raise ValueError(text("error.policy.one_side"))
@@ -97,9 +107,16 @@ class LimitSettings(BaseModel):
             raise ValueError(text("error.policy.several_values"))
         return self
 
+    @property
+    def measured(self) -> str:
+        """Name of the measure, also where the limit is on licences."""
+        return self.measure or _LICENCE_MEASURES[str(self.licence_allows)]
+
     def limit(self) -> Limit:
         """Return the record that the ruler works with."""
         bound = self.at_least if self.at_least is not None else self.at_most
+        if self.licence_allows is not None:
+            bound = 0.0  # none of the licences forbids it
         assert bound is not None
         slices: str | dict[str, Any] = self.slice
         if isinstance(slices, dict):
@@ -107,7 +124,7 @@ class LimitSettings(BaseModel):
             if isinstance(slices.get("each"), tuple) and len(slices["each"]) == 1:
                 slices = {"each": slices["each"][0]}
         return Limit(
-            measure=self.measure,
+            measure=self.measured,
             side="at_least" if self.at_least is not None else "at_most",
             bound=bound.measure if isinstance(bound, OtherMeasure) else float(bound),
             slices=slices,
@@ -253,7 +270,7 @@ def check_measures(
                     key,
                     fix=nearest(bound.measure, measures),
                 )
-        if limit.measure not in measures:
+        if limit.measured not in measures:
             raise document.error(
                 text("error.policy.measure", measure=limit.measure),
                 (*place, "measure"),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from shipworthy.core.errors import SettingsError, nearest
 from shipworthy.core.locale import text
 from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.licences import MEASURE as LICENCES
+from shipworthy.release.contamination import MEASURE as CONTAMINATED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +70,8 @@ def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]
         return _said("baseline")
     if kind in ("speed", "fact") and limit.slices != "all":
         return _said("once", measure=limit.measure)
+    if limit.measure in (LICENCES, CONTAMINATED) and limit.relative_to != "none":
+        return _said("change", measure=limit.measure)
     ratio = kind in ("speed", "fact") and limit.relative_to != "none"
     if ratio and not isinstance(limit.bound, str) and limit.bound <= 0:
         return _said("ratio", measure=limit.measure, bound=limit.bound)

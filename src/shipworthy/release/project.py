@@ -156,6 +156,15 @@ def _data(data: DataSettings, document: Document, folder: Path) -> DataSettings:
         except DataError as error:
             raise document.error(str(error), key) from error
         changes[field] = str(folder / Path(written).expanduser())
+    corpora = []
+    for place, written in enumerate(data.contamination.corpora):
+        try:
+            source_files(written, root=folder)
+        except DataError as error:
+            at = ("data", "contamination", "corpora", place)
+            raise document.error(str(error), at) from error
+        corpora.append(str(folder / Path(written).expanduser()))
+    changes["contamination"] = data.contamination.model_copy(update={"corpora": tuple(corpora)})
     return data.model_copy(update=changes)
 
 

@@ -19,7 +19,11 @@ from shipworthy.core.errors import InputError, ShipworthyError
 from shipworthy.core.locale import text
 from shipworthy.core.records import Candidate, RelativeTo
 from shipworthy.measure.estimates import Estimate, Fact
+from shipworthy.measure.licences import MEASURE as LICENCES
+from shipworthy.measure.licences import forbidding
+from shipworthy.release.artefacts import model_folder
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.licences import licensed
 from shipworthy.release.places import PROJECT
 from shipworthy.release.ruler import Subject
 
@@ -128,6 +132,18 @@ class Models(Source):
         except (ShipworthyError, OSError) as error:
             raise Impossible(str(error)) from error
 
+    @cached_property
+    def _contaminated(self) -> Numbers:
+        from shipworthy.release.contamination import MEASURE, overlaps, share_of
+
+        recorded = self.judgement.measurements["measure"].to_list()
+        if MEASURE not in recorded:
+            return {}
+        settings = self.project.data
+        split = "validation" if self.judgement.kind == "rehearsal" else "test"
+        train, texts = (self._part(name)[settings.text] for name in ("train", split))
+        return {(MEASURE, "none"): share_of(overlaps(settings, train, texts), settings)}
+
     def _part(self, split: str) -> pl.DataFrame:
         return self.rows.part(split)
 
@@ -152,7 +168,12 @@ class Models(Source):
         if candidate.id not in self._subjects:
             folder = self._folder(candidate)
             size = Fact(np.array([size_bytes(folder) / 1e6]))
-            numbers: Numbers = {("size_mb", "none"): size}
+            parts = licensed(self.project, model_folder(self.project.model))
+            numbers: Numbers = {
+                ("size_mb", "none"): size,
+                (LICENCES, "none"): forbidding(parts),
+                **self._contaminated,
+            }
             answered = self._answers(candidate, folder)
             self._subjects[candidate.id] = Subject(candidate, answered, numbers)
         return self._subjects[candidate.id]

@@ -122,7 +122,11 @@ def _document(model: type[BaseModel], part: Schema) -> None:
         value["description"] = documentation(model, names[key])
         _known(model.__name__, key, value)
     if model.__name__ == "LimitSettings":
-        part["oneOf"] = [{"required": ["at_least"]}, {"required": ["at_most"]}]
+        part["oneOf"] = [
+            {"required": ["measure", "at_least"]},
+            {"required": ["measure", "at_most"]},
+            {"required": ["licence_allows"]},
+        ]
 
 
 def _known(model: str, key: str, value: Schema) -> None:

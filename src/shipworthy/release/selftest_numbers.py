@@ -11,10 +11,15 @@ import numpy as np
 from shipworthy.core.records import Limit, RelativeTo
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
+from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.measure.speed_means import SPEED_MEASURES, speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
+from shipworthy.release.contamination import MEASURE as CONTAMINATED
 
 Numbers: TypeAlias = Mapping[tuple[str, RelativeTo], Estimate]
+
+WHOLE = (LICENCES, CONTAMINATED)
+"""Figures of rows and weights as a whole: nothing is wrong with a good model's."""
 
 PROCESSES = 7
 EXCESS = 1.5
@@ -61,6 +66,8 @@ class Machine:
         bound = float(limit.bound)
         bound *= self._level[limit.measure][0] if limit.relative_to == "parent" else 1.0
         value = bound * EXCESS if low else bound / EXCESS
+        if limit.measure in WHOLE and low and bound < 1.0:
+            value = 1.0  # all rows, or one part more
         return {**self.good, **self._numbers("beyond", {limit.measure: value})}
 
     def _numbers(self, name: str, values: Mapping[str, float]) -> Numbers:
@@ -92,6 +99,8 @@ def _levels(limits: Sequence[Limit], measure: str) -> tuple[float, float]:
     for li in limits:
         if li.measure == measure and li.side == ("at_most" if low else "at_least"):
             bounds[li.relative_to].append(float(li.bound))
+    if measure in WHOLE:
+        return 0.0, 0.0
     parent = strictest(bounds["none"], default=_NO_LIMIT) * inside
     ends = [*bounds["none"], *(ratio * parent for ratio in bounds["parent"])]
     return parent, strictest([parent, *ends]) * inside

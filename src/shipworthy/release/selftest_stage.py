@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from shipworthy.core.records import Answer, Decision, Limit, Outcome
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import decide_candidate, decide_run
+from shipworthy.measure.licences import MEASURE as LICENCES
+from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.policy_fit import check_fit, columns_of
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.selftest_models import Plant, Rows, looks_at_groups, plants
@@ -30,6 +32,9 @@ PLAUSIBLE = 0.5
 
 COIN = Plant("random")
 
+_OWN = {LICENCES: "unlicensed", CONTAMINATED: "contaminated"}
+"""Kinds of bad models that only a limit on their own measure is there to hold."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -48,6 +53,8 @@ class Tried:
     def kind(self) -> str:
         """Which of the standard bad models this limit is there to hold."""
         kind = MEASURES[self.limit.measure]
+        if self.limit.measure in _OWN:
+            return _OWN[self.limit.measure]
         if kind.kind in ("speed", "fact"):
             return "oversized" if kind.unit == "mb" else "slow"
         return "biased" if looks_at_groups(self.limit) else "broken"

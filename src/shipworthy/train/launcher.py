@@ -26,6 +26,7 @@ from shipworthy.core.progress import progress
 from shipworthy.train import mesh
 from shipworthy.train.fitted import Fitted, read_fitted
 from shipworthy.train.metrics import FILE as METRICS
+from shipworthy.train.metrics import live
 from shipworthy.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _report(metrics: Path, shown: int, report: Step) -> int:
         for line in metrics.read_text("utf-8").splitlines():
             values = json.loads(line)
             if values["step"] > shown:
-                report(values["rows"])
+                report(values["rows"], live(values))
                 shown = values["step"]
     return shown
 

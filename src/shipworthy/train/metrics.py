@@ -14,9 +14,10 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.core.locale import number
+from shipworthy.core.locale import number, text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FILE = "metrics.jsonl"
@@ -75,7 +76,7 @@ class Metrics:
             "memory_mb": round(memory_mb(), 1),
             "utilization": self.utilization(rate),
         }
-        self.latest = f"{number(float(values['loss']), 4)} · {number(rate)} tok/s"
+        self.latest = live(line)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -83,6 +84,18 @@ class Metrics:
     def utilization(self, tokens_per_second: float) -> float | None:
         """Return the share of the measured peak that this rate is."""
         return None if self._share is None else round(tokens_per_second * self._share, 4)
+
+
+def live(line: Mapping[str, Any]) -> str:
+    """Return the line of a step for people: loss, learning rate, speed, memory, share of peak."""
+    shown = text(
+        "training.live",
+        loss=number(float(line["loss"]), 4), rate=f"{line['learning_rate']:.2e}",
+        speed=number(line["tokens_per_second"]), memory=number(line["memory_mb"]),
+    )  # fmt: skip
+    if line["utilization"] is None:
+        return shown
+    return text("training.live.peak", line=shown, share=f"{100 * line['utilization']:.1f}")
 
 
 def memory_mb() -> float:

@@ -145,7 +145,7 @@ class Run:
         ):
             for rows, micros in steps:
                 self.take_step(rows, micros)
-                report(len(rows))
+                report(len(rows), self.metrics.latest)
                 if self._evaluates():
                     self._evaluate()
                 self.position.seconds = monotonic() - begun
