@@ -128,10 +128,13 @@ class MeshExecution:
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
         square = torch.zeros((), dtype=torch.float64, device=self._device)
-        for parameter in self._parameters.values():
-            if parameter.grad is not None:
-                part = local(parameter.grad).double().square().sum()
-                square += part * (self._holders(parameter) / self._copies)
+        held = [p for p in self._parameters.values() if p.grad is not None]
+        if held:
+            norms = torch._foreach_norm([local(p.grad) for p in held if p.grad is not None])
+            # What several processes hold alike counts once.
+            shares = [self._holders(p) / self._copies for p in held]
+            weights = torch.tensor(shares, dtype=torch.float64, device=self._device)
+            square += (torch.stack(norms).double().square() * weights).sum()
         distributed.all_reduce(square)
         return float(square.sqrt())
 
