@@ -29,8 +29,9 @@ def metadata(facts: Facts) -> str:
 
     judgement, named = facts.judgement, facts.named
     origin = {} if facts.origins is None else facts.origins["model"]
+    said = facts.documentation
     values: dict[str, Any] = {
-        **_licence(facts.documentation.licence or origin.get("licence")),
+        **_licence(said.licence or origin.get("licence") or said.base_licence),
         "language": list(facts.documentation.languages) or None,
         "base_model": origin.get("base_model"),
         "pipeline_tag": judgement.task,

@@ -138,6 +138,8 @@ def base_model(w: Writer) -> tuple[Statement, ...]:
                 file=model["licence_from"],
             )
         )  # fmt: skip
+    elif w.facts.documentation.base_licence:
+        told += w.declared("base_licence")
     elif "terms" in model:
         told.append(w.said(ORIGINS, "card.say.base_terms", terms=model["terms"]))
     else:

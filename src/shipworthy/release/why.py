@@ -11,6 +11,7 @@ from shipworthy.core.locale import text
 from shipworthy.core.stage_changes import changes
 from shipworthy.core.stages import StageCache
 from shipworthy.release.artefacts import PARENT
+from shipworthy.release.contamination import asks
 from shipworthy.release.pipeline import look
 from shipworthy.release.places import CACHE
 
@@ -93,10 +94,12 @@ def stage_names(project: Project) -> list[str]:
     everyone = [PARENT, *candidates]
     return [
         "data",
+        *(["race"] if project.train.race is not None else []),
         "train",
         *(f"candidate {name}" for name in candidates),
         *(f"validation {name}" for name in everyone),
         "speed",
+        *(["contamination"] if asks(project.policy.policy()) else []),
         "nomination",
         *(f"test {name}" for name in everyone),
         "test rows",
