@@ -10,9 +10,19 @@ import pytest
 from toy_project import PROJECT, make_project, run
 
 from shipworthy.core.errors import SettingsError
-from shipworthy.core.locale import set_language
+from shipworthy.core.locale import set_language, text
 from shipworthy.core.records import Outcome
-from shipworthy.release.contamination import FILE, MEASURE
+from shipworthy.data.builtin import describe
+from shipworthy.data.settings import ContaminationSettings, DataSettings
+from shipworthy.measure.estimates import Fact
+from shipworthy.release.contamination import (
+    FILE,
+    MEASURE,
+    contamination_note,
+    embedding,
+    read_share,
+    write_overlaps,
+)
 from shipworthy.release.policy import load_policy
 from shipworthy.release.project import load_project
 from shipworthy.release.report import render_report
@@ -56,6 +66,48 @@ def test_rows_that_were_trained_on_hold_a_candidate(folder: Path) -> None:
     rows.select("text")[300:310].write_parquet(folder / "seen-before.parquet")
     again = {s.name: s for s in run(folder, text).stages}
     assert not again["contamination"].cached and again["train"].cached
+
+
+def test_rows_that_say_what_was_trained_on_are_held_too(folder: Path) -> None:
+    settings = DataSettings(
+        source="rows.csv", contamination=ContaminationSettings(meaning=0.7, corpora=("more.csv",))
+    )
+    told = pl.Series(["The battery dies after two hours.", "We sailed around the island."])
+    more = pl.DataFrame({"text": ["A boring film without any story at all.", None]})
+    rows = pl.DataFrame(
+        {
+            "text": [
+                "It runs out of power in a couple of hours.",
+                "This dull movie has no plot whatsoever.",
+                "Parliament votes on the budget tomorrow.",
+                "we sailed, around THE island",
+                "",
+            ]
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        more.write_csv("more.csv")
+        splits = {"train": told.alias("text").to_frame(), "validation": rows[:3], "test": rows}
+        write_overlaps(settings, splits, folder)
+    found = pl.read_parquet(folder / FILE)
+    test = found.filter(pl.col("split") == "test")
+    assert found.height == 8 and test["overlap"].to_list() == [0, 0, 0, 1, 0]
+    # The first is alike, but not so much as is asked for.
+    assert (test["meaning"].fill_null(0) >= 0.7).to_list() == [False, True, False, True, False]
+    assert test["meaning_source"].to_list()[:4] != [None] * 4
+    assert test.row(1)[-2:] == ("more.csv", 1) and test.row(0)[-2:] == ("train", 1)
+    assert test["meaning"][4] is None and test["meaning_row"][4] is None
+    share = read_share(folder, "test", settings)
+    assert isinstance(share, Fact) and share.value.tolist() == [0.4]
+    off = settings.model_copy(update={"contamination": ContaminationSettings()})
+    by_words = read_share(folder, "test", off)
+    assert isinstance(by_words, Fact) and by_words.value.tolist() == [0.2]
+    note = contamination_note(folder, "test", settings)
+    said = text(note.key, **note.arguments)
+    assert "2 stand in the training text: 1 by their words" in said and "2 by their mean" in said
+    assert contamination_note(folder, "test", off).key == "run.note.contamination"
+    assert embedding(off) is None and embedding(settings) == describe("builtin:minilm").sha256
 
 
 def test_without_a_limit_nothing_is_searched(folder: Path) -> None:

@@ -4,16 +4,18 @@ Texts are normalised as for duplicates (case, punctuation and compatibility form
 cut into words. A word of an evaluated text is seen where it lies in a window of n words that occurs
 in the corpus too; the overlap of a text is its share of seen words, as evaluations of large models
 report it (Chowdhery et al. 2022, sec. 8: 70 % of 8-grams; Touvron et al. 2023, app. A.6). The
-corpus streams through in parts; only the windows of the evaluated texts are kept.
+corpus streams through in blocks; only the windows of the evaluated texts are kept. Windows are
+looked up by hashes, and what is looked up successfully is then compared word by word.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shipworthy.data.duplicates import normalise
+from shipworthy.data.word_stream import Words, read_words, spans, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,14 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    Hashes: TypeAlias = NDArray[np.uint64]
-    Integers: TypeAlias = NDArray[np.int64]
+    from shipworthy.data.word_stream import Hashes, Integers
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-# Windows of a corpus are first looked up in bits, which fit into the processor's cache.
-_BITS = 24
-# Words of the corpus that are looked at together.
-CHUNK_WORDS = 1 << 20
+# Bits of the first lookup for each phrase that is looked for; more of them leave the caches.
+_SPARE_BITS = 5
+_LEAST_BITS, _MOST_BITS = 12, 24
 
 
 def overlap(
@@ -42,91 +41,112 @@ def overlap(
     """
     if ngram < 1:
         raise ValueError(f"an n-gram has at least one word, not {ngram}")
-    words, offsets = _words(evaluated)
-    lengths = np.diff(offsets)
-    windows, starts = _windows(words, offsets, ngram)
-    wanted, place = np.unique(windows, return_inverse=True)
-    found = np.zeros(len(wanted), dtype=bool)
-    bits = _bits(wanted)
-    whole = _whole(words, offsets)
-    short = np.flatnonzero((lengths > 0) & (lengths < ngram))
-    copied = np.zeros(len(lengths), dtype=bool)
-    for part in corpus:
-        for texts in _chunks(part):
-            others, limits = _words(texts)
-            theirs, _ = _windows(others, limits, ngram)
-            theirs = theirs[bits[theirs >> np.uint64(64 - _BITS)]]
-            if theirs.size:
-                at = np.minimum(np.searchsorted(wanted, theirs), max(0, len(wanted) - 1))
-                found[at[wanted[at] == theirs]] = True
-            if short.size:
-                copied[short] |= np.isin(whole[short], _whole(others, limits))
-    seen = _covered(starts[found[place]], ngram, len(words))
-    share = np.zeros(len(lengths))
-    held = lengths >= ngram
+    texts = _all_words(evaluated)
+    wanted = _wanted(texts, ngram)
+    found = np.zeros(len(wanted.words), dtype=bool)
+    for words in read_words(corpus, keep=ngram - 1, signs=texts.signs):
+        _look_up(words, texts, wanted, found, ngram)
+    held, long = wanted.words[found], wanted.counts[found] == ngram
+    seen = _covered(held[long], ngram, len(texts))
     sums = np.concatenate([[0], np.cumsum(seen)])
-    share[held] = (sums[offsets[1:]] - sums[offsets[:-1]])[held] / lengths[held]
-    share[copied] = 1.0
+    share: NDArray[np.float64] = (sums[texts.first[1:]] - sums[texts.first[:-1]]) / np.maximum(
+        np.diff(texts.first), 1
+    )
+    share[np.searchsorted(texts.first, held[~long], side="right") - 1] = 1.0
     return share
 
 
-def _words(texts: pl.Series) -> tuple[Hashes, Integers]:
-    """Return a hash of each word, and where each text's begin, shape (n + 1,)."""
-    import polars as pl
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """The windows of the evaluated texts, and whole texts that are shorter than one.
 
-    plain = normalise(texts).fill_null("")
-    split = pl.DataFrame({"words": plain}).select(
-        pl.when(pl.col("words") == "")
-        .then(pl.lit([], dtype=pl.List(pl.String)))
-        .otherwise(pl.col("words").str.split(" "))
-        .alias("words")
-    )["words"]
-    offsets = np.concatenate([[0], np.cumsum(split.list.len().to_numpy().astype(np.int64))])
-    words = split.filter(split.list.len() > 0).explode()
-    return words.hash(0).to_numpy().astype(np.uint64, copy=False), offsets.astype(np.int64)
+    words, counts: int64, shape (m,): each phrase's first word and how many it has. order: int64,
+    shape (m,): the phrases by their hash. keys: uint64, shape (u,): the hashes, each once, rising;
+    key i is that of `order[bounds[i]:bounds[i + 1]]`. filter: bool, indexed by a hash's upper bits.
+    """
 
+    words: Integers
+    counts: Integers
+    order: Integers
+    keys: Hashes
+    bounds: Integers
+    filter: NDArray[np.bool_]
 
-def _windows(words: Hashes, offsets: Integers, ngram: int) -> tuple[Hashes, Integers]:
-    """Return a hash of each window of n words inside a text, and the word that it begins with."""
-    count = max(0, len(words) - ngram + 1)
-    text = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    starts = np.flatnonzero(text[:count] == text[ngram - 1 :][:count])
-    hashes = np.zeros(count, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for k in range(ngram):
-            hashes = (hashes ^ (hashes >> np.uint64(29))) * _FACTOR + words[k : k + count]
-        # The lookup takes the upper bits: all of them have to be mixed.
-        hashes = (hashes ^ (hashes >> np.uint64(32))) * _FACTOR
-    return hashes[starts], starts
+    def keys_of(self, hashes: Hashes) -> tuple[Integers, Integers]:
+        """Return which of some hashes are looked for, and the places of their keys."""
+        # The logarithm of its size is a whole number.
+        bits = np.uint64(64 - (len(self.filter).bit_length() - 1))
+        maybe = np.flatnonzero(self.filter[hashes >> bits])
+        at = np.minimum(np.searchsorted(self.keys, hashes[maybe]), max(0, len(self.keys) - 1))
+        same = self.keys[at] == hashes[maybe] if maybe.size else np.zeros(0, dtype=bool)
+        return maybe[same], at[same]
 
 
-def _whole(words: Hashes, offsets: Integers) -> Hashes:
-    """Return a hash of each text."""
-    found = np.zeros(len(offsets) - 1, dtype=np.uint64)
-    held = np.flatnonzero(np.diff(offsets) > 0)
-    place = np.arange(len(words)) - np.repeat(offsets[:-1], np.diff(offsets))
-    with np.errstate(over="ignore"):
-        mixed = (words ^ (words >> np.uint64(31))) * (_FACTOR + place.astype(np.uint64) * 2)
-        mixed ^= mixed >> np.uint64(29)
-        if held.size:
-            found[held] = np.add.reduceat(mixed, offsets[:-1][held])
-    return found
+def _all_words(texts: pl.Series) -> Words:
+    """Return the words of all texts as one block; each row is a text of it."""
+    blocks = list(read_words([texts]))
+    rows = np.concatenate(
+        [np.zeros(0, np.int64), *(np.repeat(b.text, np.diff(b.first)) for b in blocks)]
+    )
+    order = np.argsort(rows, kind="stable")
+    shifts = np.cumsum([0, *(len(b.plain) for b in blocks)]).tolist()
+
+    def joined(name: str, kind: type, by: Iterable[int] | None = None) -> NDArray[Any]:
+        parts = [getattr(b, name) for b in blocks]
+        if by is not None:
+            parts = [part + shift for part, shift in zip(parts, by, strict=False)]
+        return np.concatenate([np.zeros(0, kind), *parts])
+
+    return Words(
+        joined("plain", np.uint8),
+        joined("starts", np.int64, shifts)[order],
+        joined("ends", np.int64, shifts)[order],
+        joined("hashes", np.uint64)[order],
+        np.arange(len(texts)),
+        np.searchsorted(rows[order], np.arange(len(texts) + 1)),
+        np.ones(len(texts), dtype=bool),
+        signs=any(b.signs for b in blocks),
+    )
 
 
-def _bits(wanted: Hashes) -> NDArray[np.bool_]:
-    bits = np.zeros(1 << _BITS, dtype=bool)
-    bits[wanted >> np.uint64(64 - _BITS)] = True
-    return bits
+def _wanted(texts: Words, ngram: int) -> _Wanted:
+    lengths = np.diff(texts.first)
+    whole = (lengths > 0) & (lengths < ngram)
+    phrases = np.where(whole, 1, np.maximum(lengths - ngram + 1, 0))
+    inside = np.arange(phrases.sum()) - np.repeat(np.cumsum(phrases) - phrases, phrases)
+    words = np.repeat(texts.first[:-1], phrases) + inside
+    counts = np.repeat(np.where(whole, lengths, ngram), phrases)
+    hashes = spans(texts.hashes, words, counts)
+    order = np.argsort(hashes, kind="stable")
+    keys, bounds = np.unique(hashes[order], return_index=True)
+    size = int(len(keys)).bit_length() + _SPARE_BITS
+    bits = min(_MOST_BITS, max(_LEAST_BITS, size))
+    maybe = np.zeros(1 << bits, dtype=bool)
+    maybe[keys >> np.uint64(64 - bits)] = True
+    return _Wanted(words, counts, order, keys, np.append(bounds, len(order)), maybe)
 
 
-def _chunks(texts: pl.Series) -> Iterable[pl.Series]:
-    """Return the texts in parts of about a million words; a longer text is a part of its own."""
-    sizes = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64) // 6 + 1
-    part = np.cumsum(sizes) // CHUNK_WORDS
-    edges = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(texts)]
-    for start, stop in zip(edges, edges[1:], strict=False):
-        if stop > start:
-            yield texts[start:stop]
+def _look_up(
+    words: Words, texts: Words, wanted: _Wanted, found: NDArray[np.bool_], ngram: int
+) -> None:
+    """Set in `found` the phrases that stand among some words of the corpus."""
+    first, lengths = words.first, np.diff(words.first)
+    begins, at = wanted.keys_of(windows(words.hashes, ngram))
+    # A window ends in the text that it begins in.
+    held = begins + ngram <= first[np.searchsorted(first, begins, side="right")]
+    short = np.flatnonzero((lengths > 0) & (lengths < ngram) & words.complete)
+    chosen, also = wanted.keys_of(spans(words.hashes, first[short], lengths[short]))
+    begins = np.concatenate([begins[held], first[short[chosen]]])
+    counts = np.concatenate([np.full(held.sum(), ngram), lengths[short[chosen]]])
+    at = np.concatenate([at[held], also])
+    for begin, count, key in zip(begins.tolist(), counts.tolist(), at.tolist(), strict=True):
+        alike = wanted.order[wanted.bounds[key] : wanted.bounds[key + 1]]
+        alike = alike[~found[alike]]
+        if not alike.size:
+            continue
+        phrase = words.phrase(begin, count)
+        for k in alike.tolist():
+            found[k] = texts.phrase(wanted.words[k], wanted.counts[k]) == phrase
 
 
 def _covered(starts: Integers, ngram: int, words: int) -> NDArray[np.bool_]:
