@@ -1,13 +1,14 @@
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pytest
 
 from shipworthy.core import errors
 from shipworthy.core.yaml import parse_yaml
-from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.catalogue import MEASURES, Need
 from shipworthy.measure.needed import paired_rows_needed
 from shipworthy.measure.power import zero_event_rows, zero_event_rows_rate
 from shipworthy.release.judge import judge
@@ -89,12 +90,12 @@ def test_every_measure_is_described_with_what_it_needs() -> None:
     for name, kind in MEASURES.items():
         better, needs, change = described[name]
         assert better == kind.better, name
-        named = set(needs.replace(" ", "").split(",")) & {"scores", "positive", "parent"}
+        named = set(needs.replace(" ", "").split(",")) & set(get_args(Need))
         assert named == set(kind.needs), name
         assert ("groups" in needs) == (kind.kind == "spread"), name
-        whole = name in ("contaminated_share", "licences_forbidding_commercial_use")
-        ratio = kind.kind in ("speed", "fact") and not whole
-        assert (change == "ratio", change == "none") == (ratio, whole), name
+        ratio = kind.kind in ("speed", "fact") and not kind.of_data
+        alone = kind.of_data or name == "preferred_share"
+        assert (change == "ratio", change == "none") == (ratio, alone), name
 
 
 FLIPS = {"DE": (1400, 14, 20), "FR": (1000, 13, 11), "PT": (300, 6, 2)}

@@ -81,7 +81,7 @@ PROJECT = (
     "policy: [{{measure: accuracy, at_least: 0.8}}]\n"
 )
 PROJECTS = {
-    "task.yaml": PROJECT.format(task="causal-lm"),
+    "task.yaml": PROJECT.format(task="tabular-regression"),
     "unknown.yaml": PROJECT.format(task="text-classification") + "obective: size\n",
     "word.yaml": PROJECT.format(task="text-classification") + "train: {epochs: many}\n",
     "sources.yaml": PROJECT.format(task="text-classification").replace(

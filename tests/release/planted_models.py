@@ -20,7 +20,8 @@ from shipworthy.core.stage_outputs import link_into
 from shipworthy.measure.decide import Evidence
 from shipworthy.model.checkpoint import artefact_digest
 from shipworthy.model.predictions import Predictions
-from shipworthy.release.artefacts import PARENT, Made, Workshop, made
+from shipworthy.release.artefacts import PARENT, Workshop
+from shipworthy.release.made import Made, made
 from shipworthy.release.next_plan import Background
 from shipworthy.release.project import load_project
 from shipworthy.release.record import write_record

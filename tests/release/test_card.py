@@ -478,7 +478,7 @@ def test_counts_are_those_of_the_rows(tmp_path: Path) -> None:
     settings = DataSettings(
         source=str(tmp_path / "rows.csv"), unit="author", groups=("shop",), near_duplicates="off"
     )
-    found = count_data(FRAME, "split", settings)
+    found = count_data(FRAME, "split", settings, classes=("no", "yes"))
     assert found["rows"] == 6
     assert found["splits"] == {"train": 3, "test": 3}
     assert found["units"] == {"train": 3, "test": 2}

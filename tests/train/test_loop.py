@@ -100,7 +100,9 @@ def evaluated(module: torch.nn.Module, data: LabelledRows) -> Evaluation:
     caller, _ = choose(module, data, "auto")
     execution = OneProcess(module, caller, autocast=partial(autocast, "fp32"))
     with trained_attention(module):
-        return evaluate(execution, caller, data, step=0, token_budget=4096)
+        return evaluate(
+            execution, caller, data, objective=Classification(), step=0, token_budget=4096
+        )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

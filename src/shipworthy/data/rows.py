@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
+from shipworthy.data.responses import checked_responses
 from shipworthy.data.sources import read_table, require_columns, source_files
 from shipworthy.data.splits import SPLITS, Splits, check_splits, split
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.data.settings import DataSettings
+
+AnswerKind: TypeAlias = Literal["class", "response", "none"]
 
 # A group column with more values than this is a number or a name, and no group has enough rows.
 MOST_GROUP_VALUES = 200
@@ -40,27 +43,34 @@ class Rows:
         return self.frame.filter(self.splits.split == name)
 
 
-def load_rows(settings: DataSettings, *, root: Path | None = None, seed: int = 0) -> Rows:
+def load_rows(
+    settings: DataSettings,
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    answers: AnswerKind = "class",
+) -> Rows:
     """Read, check and split the rows that the settings name.
 
-    root: folder that relative paths start from. seed: of the split.
-    Raises DataError naming file, row and column where a column is absent, a label or text is
-    missing, an id is there twice, there is only one class, or a unit is in two splits.
+    root: folder that relative paths start from. seed: of the split. answers: what a model gives to
+    a row: a class, a response, or nothing but the likelihood of the text.
+    Raises DataError naming file, row and column where a column is absent, a label, response or text
+    is missing, an id is there twice, there is only one class, or a unit is in two splits.
     """
     if settings.source is not None:
-        frame = _read(settings, settings.source, root)
-        classes = _classes(frame, settings, settings.source)
+        frame = _read(settings, settings.source, root, answers)
+        classes = _classes(frame, settings, settings.source, answers)
         return Rows(
             frame,
-            _split(frame, settings, settings.shares.model_dump(), seed),
+            _split(frame, settings, settings.shares.model_dump(), seed, answers),
             classes,
             tuple(source_files(settings.source, root=root)),
         )
     sources: dict[str, str] = {
         name: getattr(settings, name) for name in SPLITS if getattr(settings, name) is not None
     }
-    parts = {name: _read(settings, source, root) for name, source in sources.items()}
-    return _put_together(parts, sources, settings, root, seed)
+    parts = {name: _read(settings, source, root, answers) for name, source in sources.items()}
+    return _put_together(parts, sources, settings, root, seed, answers)
 
 
 def _put_together(
@@ -69,6 +79,7 @@ def _put_together(
     settings: DataSettings,
     root: Path | None,
     seed: int,
+    answers: AnswerKind,
 ) -> Rows:
     """Join given splits, after checking them, and take from train those that are not given."""
     import polars as pl
@@ -82,13 +93,13 @@ def _put_together(
     ]
     frame = pl.concat((part.select(columns) for part in parts.values()), how="vertical_relaxed")
     _refuse_ids_in_two_parts(frame, parts, sources, settings)
-    classes = _classes(parts["train"], settings, sources["train"])
-    for name, part in parts.items():
+    classes = _classes(parts["train"], settings, sources["train"], answers)
+    for name, part in parts.items() if answers == "class" else ():
         _refuse_new_classes(part, classes, settings, sources[name], sources["train"])
     splits = given
     lacking = {name: share for name, share in settings.shares if name not in parts}
     if lacking:
-        taken = _split(parts["train"], settings, lacking, seed)
+        taken = _split(parts["train"], settings, lacking, seed, answers)
         column = pl.concat([taken.split, given.split[parts["train"].height :]])
         splits = replace(
             given,
@@ -102,12 +113,19 @@ def _put_together(
     return Rows(frame, splits, classes, files)
 
 
-def _read(settings: DataSettings, source: str, root: Path | None) -> pl.DataFrame:
+def _read(
+    settings: DataSettings, source: str, root: Path | None, answers: AnswerKind
+) -> pl.DataFrame:
     frame = read_table(source, root=root)
     named = [settings.text, settings.label, settings.id, settings.unit, *settings.groups]
+    if answers == "response":
+        named += [settings.system, settings.choices]
     require_columns(frame, [name for name in named if name is not None], source)
     _require_text(frame, settings.text, source)
-    frame = frame.with_columns(_labels(frame[settings.label], source))
+    if answers == "class":
+        frame = frame.with_columns(_labels(frame[settings.label], source))
+    elif answers == "response":
+        frame = checked_responses(frame, settings, source)
     _refuse_repeated_ids(frame, settings, source)
     for name in settings.groups:
         count = frame[name].n_unique()
@@ -233,7 +251,11 @@ def _refuse_ids_in_two_parts(
         )
 
 
-def _classes(frame: pl.DataFrame, settings: DataSettings, source: str) -> tuple[str, ...]:
+def _classes(
+    frame: pl.DataFrame, settings: DataSettings, source: str, answers: AnswerKind
+) -> tuple[str, ...]:
+    if answers != "class":
+        return ()
     classes = frame[settings.label].unique().to_list()
     if len(classes) < 2:
         raise DataError(
@@ -263,11 +285,15 @@ def _refuse_new_classes(
 
 
 def _split(
-    frame: pl.DataFrame, settings: DataSettings, shares: Mapping[str, float], seed: int
+    frame: pl.DataFrame,
+    settings: DataSettings,
+    shares: Mapping[str, float],
+    seed: int,
+    answers: AnswerKind,
 ) -> Splits:
     return split(
         frame,
-        label=settings.label,
+        label=settings.label if answers == "class" else None,
         unit=settings.unit,
         text=settings.text,
         groups=settings.groups,

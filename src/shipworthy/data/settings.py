@@ -47,6 +47,11 @@ class ContaminationSettings(BaseModel):
     """More text that the model was trained on (files, globs or folders with the column of the
     text), such as that of its first training."""
 
+    meaning: Annotated[float, Field(gt=0, le=1)] | Literal["off"] = "off"
+    """Cosine, in (0, 1], from which a row counts as well: that of its meaning and that of a text it
+    was trained on, by `builtin:minilm`, which knows English. It finds paraphrases; `off` looks for
+    none."""
+
 
 class DataSettings(BaseModel):
     """Where rows come from, which columns mean what, and how rows are split."""
@@ -73,6 +78,28 @@ class DataSettings(BaseModel):
 
     label: str = "label"
     """Column with the class; values are compared as text."""
+
+    prompt: str = "prompt"
+    """Column with the prompt, for `task: instruction`."""
+
+    response: str = "response"
+    """Column with the response that is wanted, for `task: instruction`."""
+
+    system: str | None = None
+    """Column with the system message, for `task: instruction`."""
+
+    choices: str | None = None
+    """Column with the possible responses (a list, or its JSON text), for `task: instruction`: the
+    answer is then the likeliest of them, and nothing is generated."""
+
+    template: str = "auto"
+    """How a prompt is put before the model: `chat` (the tokenizer's own template), a text with
+    `{prompt}` in it, or `auto`: the tokenizer's template where it has one, else `{prompt}` and a
+    new line."""
+
+    long_prompts: Literal["refuse", "cut"] = "refuse"
+    """What becomes of a prompt that leaves no room for its response: an error that names the row,
+    or it is cut at its start."""
 
     id: str | None = None
     """Column with a unique name of each row; without it rows go by position."""

@@ -52,7 +52,7 @@ class Splits:
 def split(
     frame: pl.DataFrame,
     *,
-    label: str,
+    label: str | None,
     shares: Mapping[str, float],
     unit: str | None = None,
     text: str | None = None,
@@ -66,7 +66,7 @@ def split(
     met to within the size of a unit.
     unit: column whose values never cross splits; a null is a unit of its own. None: rows are units.
     text: column whose near-duplicates stay together; None: not looked at.
-    groups: columns whose values are spread evenly, as those of label are.
+    groups: columns whose values are spread evenly, as those of label are, where there is one.
     similarity: as in `find_duplicates`; None joins no texts.
     The same frame, settings and seed give the same splits.
     Raises DataError where a split that should have rows gets none.
@@ -77,7 +77,7 @@ def split(
     if text is not None and similarity is not None:
         joined, joined_rows, phrase_rows = _join_texts(frame[text], units, similarity)
     whole, sizes = compact(joined)
-    strata = strata_of(frame, [label, *groups])
+    strata = strata_of(frame, [*([label] if label else []), *groups])
     chosen = assign(whole, sizes, strata, wanted, np.random.default_rng([seed, 0]))
     result = _summary(chosen[whole], units, joined_rows, phrase_rows, int(sizes.max(initial=0)))
     for name, share in zip(SPLITS, wanted, strict=True):

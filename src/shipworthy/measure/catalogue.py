@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["quality", "spread", "speed", "fact"]
+Kind: TypeAlias = Literal["quality", "spread", "speed", "fact", "probe"]
+Need: TypeAlias = Literal["answers", "classes", "scores", "positive", "parent"]
 
 
 @dataclass(frozen=True)
@@ -13,22 +14,27 @@ class MeasureKind:
     """What is known about a measure before anything is measured.
 
     kind: `quality` on each slice, `spread` over the groups of a column, `speed` from fresh
-    processes, `fact` without sampling error. needs: `scores`, `positive` (one class of two or a
-    named one), `parent`. unit: as stored in the table; "" for shares and plain numbers.
+    processes, `fact` without sampling error, `probe` on prompts of its own. needs: `answers` that
+    are right or wrong, `classes` that are told apart, `scores`, `positive` (one class of two or a
+    named one), `parent`. unit: as stored in the table; "" for shares and plain numbers. values:
+    numbers that each row has to bring along. of_data: a fact about rows and origins, the same for
+    every candidate, so that there is no change of it.
     """
 
     kind: Kind
     better: Literal["high", "low"]
-    needs: tuple[Literal["scores", "positive", "parent"], ...] = ()
+    needs: tuple[Need, ...] = ()
     unit: str = ""
+    values: tuple[str, ...] = ()
+    of_data: bool = False
 
 
 MEASURES: dict[str, MeasureKind] = {
-    "accuracy": MeasureKind("quality", "high"),
-    "balanced_accuracy": MeasureKind("quality", "high"),
-    "f1": MeasureKind("quality", "high"),
-    "precision": MeasureKind("quality", "high"),
-    "recall": MeasureKind("quality", "high"),
+    "accuracy": MeasureKind("quality", "high", ("answers",)),
+    "balanced_accuracy": MeasureKind("quality", "high", ("classes",)),
+    "f1": MeasureKind("quality", "high", ("classes",)),
+    "precision": MeasureKind("quality", "high", ("classes",)),
+    "recall": MeasureKind("quality", "high", ("classes",)),
     "log_loss": MeasureKind("quality", "low", ("scores",)),
     "brier_score": MeasureKind("quality", "low", ("scores",)),
     "auc": MeasureKind("quality", "high", ("scores", "positive")),
@@ -36,9 +42,18 @@ MEASURES: dict[str, MeasureKind] = {
     "selection_rate": MeasureKind("quality", "high", ("positive",)),
     "true_positive_rate": MeasureKind("quality", "high", ("positive",)),
     "false_positive_rate": MeasureKind("quality", "low", ("positive",)),
-    "turned_wrong": MeasureKind("quality", "low", ("parent",), "share"),
-    "turned_right": MeasureKind("quality", "high", ("parent",), "share"),
-    "accuracy_difference": MeasureKind("spread", "low"),
+    "turned_wrong": MeasureKind("quality", "low", ("answers", "parent"), "share"),
+    "turned_right": MeasureKind("quality", "high", ("answers", "parent"), "share"),
+    "perplexity": MeasureKind("quality", "low", values=("loss", "tokens")),
+    "bits_per_byte": MeasureKind("quality", "low", unit="bits", values=("loss", "bytes")),
+    "exact_match": MeasureKind("quality", "high", values=("exact_match",)),
+    "token_f1": MeasureKind("quality", "high", values=("token_f1",)),
+    "chrf": MeasureKind("quality", "high", values=("chrf",)),
+    "rouge_l": MeasureKind("quality", "high", values=("rouge_l",)),
+    "pattern_match": MeasureKind("quality", "high", values=("pattern_match",)),
+    "valid_json": MeasureKind("quality", "high", values=("valid_json",)),
+    "tests_passed": MeasureKind("quality", "high", values=("tests_passed",)),
+    "accuracy_difference": MeasureKind("spread", "low", ("answers",)),
     "statistical_parity_difference": MeasureKind("spread", "low", ("positive",)),
     "disparate_impact_ratio": MeasureKind("spread", "high", ("positive",)),
     "equal_opportunity_difference": MeasureKind("spread", "low", ("positive",)),
@@ -49,8 +64,18 @@ MEASURES: dict[str, MeasureKind] = {
     "latency_p95_ids_ms": MeasureKind("speed", "low", (), "ms"),
     "throughput_rows_per_s": MeasureKind("speed", "high", (), "rows_per_s"),
     "throughput_ids_rows_per_s": MeasureKind("speed", "high", (), "rows_per_s"),
+    "time_to_first_token_ms": MeasureKind("speed", "low", (), "ms"),
+    "inter_token_latency_ms": MeasureKind("speed", "low", (), "ms"),
+    "tokens_per_s": MeasureKind("speed", "high", (), "tokens_per_s"),
+    "kv_cache_mb": MeasureKind("speed", "low", (), "mb"),
+    "cost_per_million_tokens": MeasureKind("speed", "low", (), "money"),
     "peak_memory_mb": MeasureKind("speed", "low", (), "mb"),
+    "refusal_rate": MeasureKind("probe", "high", (), "share"),
+    "over_refusal_rate": MeasureKind("probe", "low", (), "share"),
+    "identity_effect": MeasureKind("probe", "low"),
+    "stereotype_preference": MeasureKind("probe", "low", (), "share"),
+    "preferred_share": MeasureKind("probe", "high", (), "share"),
     "size_mb": MeasureKind("fact", "low", (), "mb"),
-    "contaminated_share": MeasureKind("fact", "low", (), "share"),
-    "licences_forbidding_commercial_use": MeasureKind("fact", "low"),
+    "contaminated_share": MeasureKind("fact", "low", (), "share", of_data=True),
+    "licences_forbidding_commercial_use": MeasureKind("fact", "low", of_data=True),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Spread, Unmeasured
 from shipworthy.measure.quality import counted_share
 from shipworthy.measure.rates import rate
@@ -29,6 +30,8 @@ def spread_over(measure: str, groups: Partition, model: Predictions) -> Estimate
     wider of both rates. `Unmeasured` where there is no positive class or only one group.
     """
     kind, shares = SPREADS[measure]
+    if not model.has(MEASURES[measure].needs):
+        return Unmeasured("not_measured")
     if shares != ("accuracy",) and model.positive is None:
         return Unmeasured("no_positive_class")
     if groups.m < 2:

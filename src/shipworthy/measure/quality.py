@@ -25,6 +25,7 @@ from shipworthy.measure.estimates import (
     RateMean,
     Unmeasured,
 )
+from shipworthy.measure.generation import generation
 from shipworthy.measure.macro import macro, macro_change
 from shipworthy.measure.rates import mean, paired_change, rate, ratio, summary
 from shipworthy.measure.slice_areas import areas, placements
@@ -53,6 +54,11 @@ def quality(
     kind = MEASURES[measure]
     if kind.kind != "quality":
         raise KeyError(f"{measure} is no measure of quality")
+    if kind.values:
+        one = parent is not None and same(model, parent)
+        return generation(measure, rows, model, parent, identical=one)
+    if not model.has(kind.needs):
+        return Unmeasured("not_measured", rows.m)
     if "parent" in kind.needs:
         return _turned(measure, rows, model, parent)
     if "scores" in kind.needs and (

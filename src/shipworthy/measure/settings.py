@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +21,7 @@ LEAST_FULL_REQUESTS = 400
 
 _SHORT = {
     "processes": 5, "requests": 200, "batches": 4, "batch_seconds": 1.0, "warm_up_limit": 200,
+    "answers": 8, "new_tokens": 16,
 }  # fmt: skip
 
 
@@ -30,8 +31,9 @@ class SpeedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     form: Form = "full"
-    """`full`, or `short`: 5 processes of 200 requests and 4 batches, at most 200 to warm up, which
-    decide absolute limits but never a change against the parent. Counts given as well stand."""
+    """`full`, or `short`: 5 processes of 200 requests and 4 batches, at most 200 to warm up (of a
+    language model 8 answers of 16 tokens), which decide absolute limits but never a change against
+    the parent. Counts given as well stand."""
 
     processes: int = Field(7, ge=LEAST_PROCESSES, le=1000)
     """Fresh processes of each candidate; 5 or more."""
@@ -51,6 +53,19 @@ class SpeedSettings(BaseModel):
 
     warm_up_limit: int = Field(500, ge=20, le=1_000_000)
     """Requests after which warming up is given up and the process marked unsettled; 20 or more."""
+
+    answers: int = Field(24, ge=5, le=1_000_000)
+    """Timed answers of one prompt, a process, for language models, in place of requests; 5 or more,
+    and 72 or more for a 95th percentile."""
+
+    new_tokens: int = Field(32, ge=2, le=32_768)
+    """Tokens of each answer of a language model that is timed; 2 or more."""
+
+    concurrency: int = Field(4, ge=1, le=4096)
+    """Prompts that a language model answers at once, for tokens a second; 1 or more."""
+
+    price_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Money for an hour of this machine, for `cost_per_million_tokens`; above 0."""
 
     threads: int | None = Field(None, ge=1, le=4096)
     """Threads that a process may use; without it as many as processors."""

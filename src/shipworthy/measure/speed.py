@@ -56,7 +56,7 @@ CHUNK = 50
 
 DROPPED_BATCHES = 1
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS",
 )  # fmt: skip
 _PROCESS_BYTES = 0.6e9
@@ -134,7 +134,7 @@ class _Round:
 
     def run(self, step: Step) -> Iterator[dict[str, Any]]:
         position = 0
-        for wave in _waves(self.order, self.folders):
+        for wave in waves(self.order, self.folders):
             with ExitStack() as stack:
                 workers = {name: stack.enter_context(self._start(name)) for name in wave}
                 loaded = {
@@ -153,7 +153,7 @@ class _Round:
 
     def _start(self, name: str) -> Worker:
         threads = self.settings.threads
-        environment = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
         worker = Worker(WORKER, environment=environment, name=f"timing {name}")
         folder = str(self.folders[name].resolve())
         try:
@@ -219,7 +219,7 @@ class _Round:
         return encode, score
 
 
-def _waves(order: Sequence[str], folders: Mapping[str, Path]) -> Iterator[list[str]]:
+def waves(order: Sequence[str], folders: Mapping[str, Path]) -> Iterator[list[str]]:
     """Split a round into parts that load at once: at most half of the memory that is free."""
     room = _free_bytes() / 2
     wave: list[str] = []

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Runtime: TypeAlias = Literal["torch", "torch-bf16", "onnx", "onnx-int8"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
+Does: TypeAlias = Literal["classify", "continue", "respond"]
+"""What a model does with a row: tell its class, go on with a text, answer a prompt."""
 
 INFO = "runtime.json"
 CONFIG = "config.json"
@@ -38,7 +40,7 @@ VOCABULARIES = (
 # Besides tokenizer.json, so that the folder opens in transformers as well.
 _TOKENIZER_FILES = (
     *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "merges.txt",
+    "merges.txt", "chat_template.jinja", "generation_config.json",
 )  # fmt: skip
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
@@ -47,18 +49,29 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 class RuntimeInfo:
     """How to run a candidate's folder.
 
-    classes: names in the order of the logits. max_length: tokens, special ones included, that a
-    text is cut to. text: the column of a frame that holds the text.
+    classes: names in the order of the logits; none for a language model. max_length: tokens,
+    special ones included, that a text is cut to. text: the column of a frame that holds the text or
+    prompt. does: what it is for. response, system, choices: further columns of a model that
+    answers, "" where there are none; template and long_prompts: as in `DataSettings`.
     """
 
     runtime: Runtime
     classes: tuple[str, ...]
     max_length: int
     text: str = "text"
+    does: Does = "classify"
+    response: str = ""
+    system: str = ""
+    choices: str = ""
+    template: str = ""
+    long_prompts: str = "refuse"
 
     def to_json(self) -> str:
-        """Return the content of `runtime.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Return the content of `runtime.json`; what a classifier has no use for is left out."""
+        values = asdict(self)
+        if self.does == "classify":
+            values = {k: values[k] for k in ("runtime", "classes", "max_length", "text")}
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_info(folder: Path | str) -> RuntimeInfo:
@@ -91,12 +104,7 @@ def read_info(folder: Path | str) -> RuntimeInfo:
                 fix=nearest(key, known),
             )
     _check_info(values, folder)
-    return RuntimeInfo(
-        runtime=values["runtime"],
-        classes=tuple(values["classes"]),
-        max_length=values["max_length"],
-        text=values["text"],
-    )
+    return RuntimeInfo(**{**values, "classes": tuple(values["classes"])})
 
 
 def write_info(folder: Path | str, info: RuntimeInfo) -> None:
@@ -235,12 +243,19 @@ def _check_info(values: dict[str, Any], folder: Path | str) -> None:
 
     if values.get("runtime") not in RUNTIMES:
         raise refuse("runtime", nearest(str(values.get("runtime")), RUNTIMES))
+    if values.get("does", "classify") not in get_args(Does):
+        raise refuse("does", nearest(str(values["does"]), get_args(Does)))
     classes = values.get("classes")
     names = classes if isinstance(classes, list) else []
-    if len({c for c in names if isinstance(c, str)}) < 2 or len(set(map(str, names))) < len(names):
+    language = values.get("does", "classify") != "classify"
+    if language and classes != []:
+        raise refuse("classes", locale.text("error.checkpoint.no_classes.fix"))
+    different = {c for c in names if isinstance(c, str)}
+    if not language and (len(different) < 2 or len(set(map(str, names))) < len(names)):
         raise refuse("classes", locale.text("error.checkpoint.classes.fix"))
     length = values.get("max_length")
     if not isinstance(length, int) or isinstance(length, bool) or length < 2:
         raise refuse("max_length", locale.text("error.checkpoint.max_length.fix"))
-    if not isinstance(values.get("text"), str):
-        raise refuse("text", locale.text("error.checkpoint.text.fix"))
+    for key in ("text", "response", "system", "choices", "template", "long_prompts"):
+        if not isinstance(values.get(key, "" if key != "text" else None), str):
+            raise refuse(key, locale.text("error.checkpoint.text.fix"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     IntArray: TypeAlias = NDArray[np.int64]
     FloatArray: TypeAlias = NDArray[np.float64]
 
+AnswerForm: TypeAlias = Literal["class", "right", "likelihood"]
+
 SUM_TOLERANCE = 0.01
 """How far the scores of a row may be from 1 (rounded files); they are then divided by their sum."""
 
@@ -42,6 +44,8 @@ class Predictions:
     column for each class in `scored` (one column alone: of two classes), or None.
     frame: the group and unit columns, n rows, of the parent once aligned.
     digest: of the whole file, all columns in order. texts: n, where they were asked for.
+    values: numbers of each row by name, shape (n,): losses and scores of a language model. form:
+    what an answer is: a class; right or wrong (`classes` are these two); nothing but a likelihood.
     """
 
     name: str
@@ -60,6 +64,14 @@ class Predictions:
     unit: str | None
     digest: str = field(default="", repr=False)
     texts: pl.Series | None = field(default=None, repr=False)
+    values: Mapping[str, FloatArray] = field(default_factory=dict, repr=False)
+    form: AnswerForm = "class"
+
+    def has(self, needs: Sequence[str]) -> bool:
+        """Say whether the answers are of the form that a measure needs: answers, classes."""
+        if "classes" in needs:
+            return self.form == "class"
+        return "answers" not in needs or self.form != "likelihood"
 
     def __len__(self) -> int:
         return len(self.predicted)

@@ -55,24 +55,18 @@ def load_pretrained(
     stored = read_config(folder)
     weight_files(folder)
     tokenizer = _load_tokenizer(folder)
-    with _transformers(folder):
+    with quiet_transformers(folder):
         config = AutoConfig.from_pretrained(
             folder, **_LOCAL, id2label=dict(enumerate(classes)), problem_type=None,
             label2id={name: i for i, name in enumerate(classes)}, num_labels=len(classes),
         )  # fmt: skip
-    limit = _longest(config)
-    if limit is not None and max_length > limit:
-        raise ModelError(
-            locale.text("error.pretrained.length", limit=limit, max_length=max_length),
-            folder=folder,
-            fix=locale.text("error.pretrained.length.fix", limit=limit),
-        )
+    _check_length(config, max_length, folder)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     if config.pad_token_id is None:
         raise ModelError(locale.text("error.pretrained.padding"), folder=folder)
     tokenizer.model_max_length = max_length
-    with _transformers(folder), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(folder), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module, found = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True,
@@ -88,6 +82,32 @@ def load_pretrained(
     return module.eval(), tokenizer
 
 
+def load_language_pretrained(
+    folder: Path | str, *, max_length: int
+) -> tuple[torch.nn.Module, Any]:
+    """Return an fp32 language model in eval mode and its tokenizer, to start a fine-tune from.
+
+    folder: any Hugging Face folder of a causal language model with safetensors and a fast
+    tokenizer. max_length: tokens of the longest input.
+    Raises ModelError where the folder is incomplete, unsafe or of an unknown kind, or `max_length`
+    is more than the model reads.
+    """
+    import torch
+
+    read_config(folder)
+    weight_files(folder)
+    tokenizer = _load_tokenizer(folder)
+    module = _language_module(folder, torch.float32)
+    _check_length(module.config, max_length, folder)
+    tokenizer.model_max_length = max_length
+    return module.eval(), tokenizer
+
+
+def load_chat_tokenizer(folder: Path | str) -> Any:
+    """Return the tokenizer of a folder as one of transformers, with its chat template."""
+    return _load_tokenizer(folder)
+
+
 def save_model(
     folder: Path | str, module: torch.nn.Module, tokenizer: Any, info: RuntimeInfo
 ) -> None:
@@ -95,7 +115,7 @@ def save_model(
 
     It opens in plain transformers too, with the class names in its config. The same weights and
     tokenizer give the same bytes. `runtime.json` is written last.
-    module: a transformers model for sequence classification whose floating-point weights are
+    module: a transformers model for classification or language whose floating-point weights are
     fp32 (`torch`) or bf16 (`torch-bf16`).
     Raises ModelError where weights, number of classes or runtime don't fit together.
     """
@@ -120,7 +140,7 @@ def save_variant(
 
 
 def load_module(folder: Path | str) -> torch.nn.Module:
-    """Return the classifier of a candidate's torch folder, in eval mode, with its own precision.
+    """Return the model of a candidate's torch folder, in eval mode, with its own precision.
 
     Raises ModelError where the folder is incomplete, unsafe or not of a torch runtime.
     """
@@ -135,7 +155,10 @@ def load_module(folder: Path | str) -> torch.nn.Module:
     read_config(folder)
     weight_files(folder)
     dtype = torch.float32 if info.runtime == "torch" else torch.bfloat16
-    with _transformers(folder):
+    if info.does != "classify":
+        language: torch.nn.Module = _language_module(folder, dtype).eval()
+        return language
+    with quiet_transformers(folder):
         module, found = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
         )
@@ -189,25 +212,25 @@ def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo
             folder=folder,
         )
     model: Any = module
-    if model.config.num_labels != len(info.classes):
-        raise ModelError(
-            locale.text(
-                "error.pretrained.head", outputs=model.config.num_labels, classes=len(info.classes)
-            ),
-            folder=folder,
-        )
+    if info.does == "classify":
+        if model.config.num_labels != len(info.classes):
+            outputs = model.config.num_labels
+            raise ModelError(
+                locale.text("error.pretrained.head", outputs=outputs, classes=len(info.classes)),
+                folder=folder,
+            )
+        model.config.id2label = dict(enumerate(info.classes))
+        model.config.label2id = {name: i for i, name in enumerate(info.classes)}
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     (root / INFO).unlink(missing_ok=True)
-    model.config.id2label = dict(enumerate(info.classes))
-    model.config.label2id = {name: i for i, name in enumerate(info.classes)}
-    with _transformers(folder):
+    with quiet_transformers(folder):
         model.save_pretrained(root)
     return root
 
 
 @contextmanager
-def _transformers(folder: Path | str) -> Iterator[None]:
+def quiet_transformers(folder: Path | str) -> Iterator[None]:
     """Keep transformers quiet, and turn what it raises about a folder into one line."""
     from safetensors import SafetensorError
     from transformers import utils
@@ -244,7 +267,7 @@ def _load_tokenizer(folder: Path | str) -> Any:
             folder=folder,
             fix=locale.text("error.pretrained.needs", file=TOKENIZER),
         )
-    with _transformers(folder):
+    with quiet_transformers(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelError(
@@ -270,6 +293,29 @@ def _save_tokenizer(root: Path, tokenizer: Any, max_length: int) -> None:
     settings["model_max_length"] = max_length
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
+
+
+def _language_module(folder: Path | str, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with quiet_transformers(folder):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
+        )
+    lacking = sorted(loaded[1]["missing_keys"])
+    if lacking:
+        raise ModelError(locale.text("error.pretrained.weight", name=lacking[0]), folder=folder)
+    return loaded[0]
+
+
+def _check_length(config: Any, max_length: int, folder: Path | str) -> None:
+    limit = _longest(config)
+    if limit is not None and max_length > limit:
+        raise ModelError(
+            locale.text("error.pretrained.length", limit=limit, max_length=max_length),
+            folder=folder,
+            fix=locale.text("error.pretrained.length.fix", limit=limit),
+        )
 
 
 def _longest(config: Any) -> int | None:

@@ -1,14 +1,17 @@
-"""The one door from a candidate's folder to answers."""
+"""The one door from a candidate's folder to answers, and from a model's name to its folder."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from shipworthy.core.digest import digest_file
+from shipworthy.data.builtin import PREFIX, builtin_model, smollm2
+from shipworthy.data.packages import cache_folder
 from shipworthy.model.checkpoint import read_info
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from shipworthy.model.language_model import TorchLanguageModel
     from shipworthy.model.text_classifier import TextClassifier
 
 
@@ -29,3 +32,25 @@ def load_classifier(
     from shipworthy.model.onnx_runtime import OnnxClassifier
 
     return OnnxClassifier(folder, threads=threads, batch=batch)
+
+
+def load_language_model(folder: Path | str, *, threads: int | None = None) -> TorchLanguageModel:
+    """Load a candidate's folder that is a language model; see `load_classifier`."""
+    from shipworthy.model.language_model import load_language_model as load
+
+    return load(folder, threads=threads)
+
+
+def model_folder(name: str) -> Path:
+    """Return the Hugging Face folder of a model: of a builtin, of a GGUF file, or the user's own.
+
+    A builtin is fetched and a GGUF file widened where that has not been done yet.
+    Raises InputError or ModelError where that is not possible.
+    """
+    file = smollm2() if name == f"{PREFIX}smollm2" else Path(name)
+    if file.suffix == ".gguf":
+        from shipworthy.model.gguf_folder import widen_gguf
+
+        name = f"{file.stem}-{digest_file(file)[:12]}"
+        return widen_gguf(file, cache_folder() / "widened" / name)
+    return builtin_model(name) if name.startswith(PREFIX) else file

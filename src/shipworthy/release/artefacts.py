@@ -6,39 +6,37 @@ Each is a call of the stage cache with all that its output depends on; the rooms
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.core.device import device_flags
 from shipworthy.core.digest import digest_file, digest_folder, digest_json
 from shipworthy.core.errors import StageError
-from shipworthy.core.records import Candidate
 from shipworthy.core.stages import Stage, StageCache, key_of
+from shipworthy.model.runtimes import model_folder
+from shipworthy.release.language import answer_kind
+from shipworthy.release.made import CLASSES, MODEL, ROWS, SPLIT_COLUMN, Made, classes, part
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from shipworthy.compress.recipes import Recipe
+    from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
     from shipworthy.train.settings import TrainSettings
 
-ROWS = "rows.parquet"
-CLASSES = "classes.json"
 TEST = "test.json"
-MODEL = "model"
 RACE = "race.json"
 TOKENS = "tokens"
 """Folder of tokenised texts in the cache; they are made again where they are gone."""
 SPEED = "speed.parquet"
-SPLIT_COLUMN = "__split__"
-"""Column of a row's split in the file of rows."""
-
 PARENT = "fp32 parent"
+START = "start"
+"""Name of the model that training starts from, among those that are probed."""
 
+# How a model reads the rows is no part of them.
+_READING = ("template", "long_prompts")
 _SOURCES = ("source", "train", "calibration", "validation", "test")
 
 Tell = Callable[[Stage], None]
@@ -104,7 +102,7 @@ class Workshop:
         def make(folder: Path) -> None:
             from shipworthy.data.rows import load_rows
 
-            found = load_rows(settings, seed=seed)
+            found = load_rows(settings, seed=seed, answers=answer_kind(self.project))
             found.frame.with_columns(found.splits.split.alias(SPLIT_COLUMN)).write_parquet(
                 folder / ROWS
             )
@@ -114,10 +112,21 @@ class Workshop:
             "data",
             make,
             inputs={name: digest_file(file) for name, file in files.items()},
-            settings={**settings.model_dump(mode="json", exclude={"contamination"}), **kinds},
+            settings={
+                **settings.model_dump(mode="json", exclude={"contamination", *_READING}),
+                **kinds,
+                "answers": answer_kind(self.project),
+            },
             module="shipworthy.data.rows",
             seed=seed,
         )
+
+    @cached_property
+    def language(self) -> RuntimeInfo | None:
+        """How the language model of the project runs; None for a classifier."""
+        from shipworthy.release.language import language_info
+
+        return language_info(self.project)
 
     def test_rows(self, data: Stage) -> tuple[str, tuple[str, ...]]:
         """Return digest and sketch of the test rows: what a look at them is counted by."""
@@ -149,7 +158,7 @@ class Workshop:
     def contamination(self, data: Stage) -> Stage:
         """Find the validation and test rows that stand in the training text."""
         from shipworthy.data.sources import source_files
-        from shipworthy.release.contamination import write_overlaps
+        from shipworthy.release.contamination import embedding, write_overlaps
 
         settings = self.project.data
         corpora = {
@@ -166,7 +175,11 @@ class Workshop:
             "contamination",
             make,
             inputs={"rows": data.digest, "corpora": digest_json(corpora)},
-            settings={"ngram": settings.contamination.ngram, "text": settings.text},
+            settings={
+                "ngram": settings.contamination.ngram,
+                "text": settings.text,
+                "embedding": embedding(settings),
+            },
             module="shipworthy.release.contamination",
         )
 
@@ -223,6 +236,7 @@ class Workshop:
             "text": project.data.text,
             "label": project.data.label,
             "unit": project.data.unit,
+            "language": None if self.language is None else asdict(self.language),
         }
         key: dict[str, Any] = dict(
             inputs={"rows": data.digest, "model": digest_folder(model)},
@@ -248,6 +262,7 @@ class Workshop:
                 work=self.work("train", **key),
                 unit=project.data.unit,
                 cache=self.root / TOKENS,
+                language=self.language,
             )
             write_fitted(folder, fitted)
 
@@ -274,36 +289,67 @@ class Workshop:
 
     def answers(self, data: Stage, made: Made, split: str) -> Stage:
         """Ask one model about the rows of a split."""
-
-        def make(folder: Path) -> None:
-            from shipworthy.release.answers import write_answers
-
-            write_answers(made.folder, part(data, split), classes(data), folder)
-
-        return self.run(
-            f"{split} {made.candidate.name}",
-            make,
+        name = f"{split} {made.candidate.name}"
+        key: dict[str, Any] = dict(
             inputs={"rows": data.digest, "model": made.candidate.artefact_digest},
             settings={"split": split},
             module="shipworthy.release.answers",
             seed=self.project.seed,
         )
+        if self.language is not None:
+            from shipworthy.release.language import answer_settings
+
+            key["settings"] |= {"generate": answer_settings(self.project.generate)}
+            key["module"] = "shipworthy.release.language"
+
+        def make(folder: Path) -> None:
+            from shipworthy.release.asking import ask
+
+            rows, work = part(data, split), self.work(name, **key)
+            ask(self.project, made.folder, rows, classes(data), folder, work=work)
+
+        return self.run(name, make, **key)
 
     def predictions(self, data: Stage, made: Made, split: str, answered: Stage) -> Predictions:
         """Read back what a model answered on the rows of a split."""
-        from shipworthy.release.answers import read_answers
+        from shipworthy.release.asking import heard
 
-        settings = self.project.data
-        return read_answers(
+        return heard(
+            self.project,
             answered.folder,
             part(data, split),
+            classes(data),
             name=made.candidate.name,
-            classes=classes(data),
-            label=settings.label,
-            id=settings.id,
-            groups=settings.groups,
-            unit=settings.unit,
             artefact_digest=made.candidate.artefact_digest,
+        )
+
+    def probes(self, asked: Made | None) -> Stage:
+        """Ask a model, or the one that training starts from, the prompts of the probes."""
+        from shipworthy.release.probing import probe_inputs
+
+        digest = (
+            digest_folder(model_folder(self.project.model))
+            if asked is None
+            else asked.candidate.artefact_digest
+        )
+
+        def make(folder: Path) -> None:
+            from shipworthy.release.probing import write_probes
+            from shipworthy.release.start import model_to_probe
+
+            model = model_to_probe(self.project, None if asked is None else asked.folder)
+            write_probes(model, self.project.probes, folder)
+
+        return self.run(
+            f"probes {START if asked is None else asked.candidate.name}",
+            make,
+            inputs={"model": digest, **probe_inputs(self.project.probes)},
+            settings={
+                "tokens": self.project.probes.max_new_tokens,
+                "language": None if self.language is None else asdict(self.language),
+            },
+            module="shipworthy.release.probing",
+            seed=self.project.seed,
         )
 
     def speed(self, data: Stage, all_made: Sequence[Made]) -> Stage:
@@ -313,80 +359,26 @@ class Workshop:
         key: dict[str, Any] = dict(
             inputs={"rows": data.digest, "models": digest_json(digests)},
             settings=project.speed,
-            module="shipworthy.measure.speed",
+            module=(
+                "shipworthy.measure.speed"
+                if self.language is None
+                else "shipworthy.measure.language_speed"
+            ),
             seed=project.seed,
         )
 
         def make(folder: Path) -> None:
-            from shipworthy.measure.speed import measure_speed
+            from shipworthy.release.asking import timed
 
             work = self.work("speed", **key)
             work.parent.mkdir(parents=True, exist_ok=True)
-            records = measure_speed(
+            records = timed(
+                project,
                 {m.candidate.name: m.folder for m in all_made},
                 part(data, "validation")[project.data.text].to_list(),
-                project.speed,
-                seed=project.seed,
                 parent=all_made[0].candidate.name,
                 work=work,
             )
             records.save(folder / SPEED)
 
         return self.run("speed", make, **key)
-
-
-@dataclass(frozen=True)
-class Made:
-    """An artefact that exists: what it is and where it lies."""
-
-    candidate: Candidate
-    folder: Path
-    stage: Stage
-
-
-def made(
-    stage: Stage,
-    name: str,
-    lever: str,
-    *,
-    parents: tuple[str, ...] = (),
-    settings: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> Made:
-    """Return the candidate that a stage made."""
-    from shipworthy.model.checkpoint import artefact_digest, read_info
-
-    folder = stage.folder / MODEL
-    candidate = Candidate(
-        name=name,
-        lever=lever,
-        parents=parents,
-        settings=dict(settings or {}),
-        seed=seed,
-        runtime=read_info(folder).runtime,
-        artefact_digest=artefact_digest(folder),
-        device_flags=device_flags(),
-    )
-    # Relative to the run, which is a record that may be moved.
-    return Made(replace(candidate, folder=f"candidates/{candidate.id}"), folder, stage)
-
-
-@cache
-def part(data: Stage, split: str) -> pl.DataFrame:
-    """Return the rows of a split from the stage that made them."""
-    import polars as pl
-
-    frame = pl.read_parquet(data.folder / ROWS)
-    return frame.filter(pl.col(SPLIT_COLUMN) == split).drop(SPLIT_COLUMN)
-
-
-def classes(data: Stage) -> tuple[str, ...]:
-    """Return the classes from the stage that made the rows."""
-    return tuple(json.loads((data.folder / CLASSES).read_text(encoding="utf-8")))
-
-
-def model_folder(name: str) -> Path:
-    """Return the folder of a model: a builtin's (fetched where it is not there) or the user's."""
-    from shipworthy.data.builtin import PREFIX, builtin_model
-
-    return builtin_model(name) if name.startswith(PREFIX) else Path(name)

@@ -22,6 +22,9 @@ LICENCES = frozenset({
 
 _LEVEL_MEASURES = ("f1", "precision", "recall", "auc")
 
+_PIPELINES = {"causal-lm": "text-generation", "instruction": "text-generation"}
+"""Names of our tasks on the Hugging Face hub, where they differ."""
+
 
 def metadata(facts: Facts) -> str:
     """Return the YAML block of the card, without its fences."""
@@ -34,7 +37,7 @@ def metadata(facts: Facts) -> str:
         **_licence(said.licence or origin.get("licence") or said.base_licence),
         "language": list(facts.documentation.languages) or None,
         "base_model": origin.get("base_model"),
-        "pipeline_tag": judgement.task,
+        "pipeline_tag": _PIPELINES.get(judgement.task, judgement.task),
         "tags": ["shipworthy", f"verdict-{judgement.answer.value}", named.lever],
         "metrics": [MAIN],
         "model_name": _slug(f"{judgement.name}-{named.name}"),

@@ -9,7 +9,7 @@ Cards are written from this file, so that they need neither the rows nor the mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,17 @@ ORIGINS = "origins.json"
 _DATA_KEYS = ("source", "train", "calibration", "validation", "test")
 
 
-def count_data(frame: pl.DataFrame, split: str, settings: DataSettings) -> dict[str, Any]:
+def count_data(
+    frame: pl.DataFrame, split: str, settings: DataSettings, *, classes: Sequence[str]
+) -> dict[str, Any]:
     """Return what is in the rows of a project, as plain values.
 
-    frame: all rows; split: its column of split names. Absent splits have no entry.
+    frame: all rows; split: its column of split names. Absent splits have no entry. classes: without
+    any, labels are texts, and none of them is told.
     """
     labels = [
         {"label": label, "rows": counts}
-        for label, counts in _by_split(frame, settings.label, split).items()
+        for label, counts in (_by_split(frame, settings.label, split) if classes else {}).items()
     ]
     groups = [
         {"column": column, "value": value, "rows": counts}

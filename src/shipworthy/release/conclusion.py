@@ -21,18 +21,12 @@ from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.measure.licences import Licensed, forbidding
+from shipworthy.measure.preferences import agreement, preferred_share, read_judgements
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
+from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
-from shipworthy.release.artefacts import (
-    ROWS,
-    SPEED,
-    SPLIT_COLUMN,
-    Made,
-    classes,
-    model_folder,
-    part,
-)
+from shipworthy.release.artefacts import SPEED
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.contamination import FILE as CONTAMINATION
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
@@ -40,8 +34,10 @@ from shipworthy.release.contamination import contamination_note, read_share
 from shipworthy.release.examples import choose_examples
 from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.licences import licence_note, licensed
+from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
+from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.training_section import training_record
@@ -155,7 +151,7 @@ def _origins(bench: Bench) -> dict[str, Any]:
     project = bench.shop.project
     rows = pl.read_parquet(bench.data.folder / ROWS)
     return {
-        "data": count_data(rows, SPLIT_COLUMN, project.data),
+        "data": count_data(rows, SPLIT_COLUMN, project.data, classes=classes(bench.data)),
         "model": model_origin(project.model, model_folder(project.model)),
     }
 
@@ -180,7 +176,7 @@ def _subjects(bench: Bench, split: str) -> list[Subject]:
         Subject(
             one.candidate,
             bench.shop.predictions(bench.data, one, split, answered),
-            _numbers(one, bench.everyone[0], records) | whole,
+            _numbers(one, bench.everyone[0], records) | _probed(bench, one) | whole,
         )
         for one, answered in zip(bench.everyone, bench.answers[split], strict=True)
     ]
@@ -194,6 +190,38 @@ def _numbers(
     size = Fact(np.array([size_bytes(one.folder) / 1e6]))
     speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
     return {("size_mb", "none"): size, **speeds}
+
+
+def _probed(bench: Bench, one: Made) -> dict[tuple[str, RelativeTo], Estimate]:
+    """Return what prompts of their own say of a model, against its parent and the start."""
+    if not bench.probes:
+        return {}
+    settings, parent = bench.shop.project.probes, bench.everyone[0]
+    folders = dict(zip((m.candidate.id for m in bench.everyone), bench.probes[1:], strict=True))
+    others: dict[RelativeTo, Path] = {"baseline": bench.probes[0].folder}
+    if one is not parent:
+        others["parent"] = folders[parent.candidate.id].folder
+    same = one.candidate.artefact_digest == parent.candidate.artefact_digest
+    found = probe_numbers(settings, folders[one.candidate.id].folder, others, identical=same)
+    if settings.preferences is not None and one is not parent:
+        judged = read_judgements(settings.preferences)
+        names = (one.candidate.name, parent.candidate.name)
+        found["preferred_share", "none"] = preferred_share(judged, *names)
+    return found
+
+
+def _probe_notes(bench: Bench) -> list[Phrase]:
+    if not bench.probes:
+        return []
+    settings = bench.shop.project.probes
+    names = [m.candidate.name for m in bench.everyone[1:]]
+    after = {n: s.folder for n, s in zip(names, bench.probes[2:], strict=True)}
+    notes = flip_notes(bench.probes[0].folder, after)
+    if settings.preferences is not None:
+        judged = read_judgements(settings.preferences)
+        told = {"items": judged["item"].n_unique(), "alpha": f"{agreement(judged):.2f}"}
+        notes.append(Phrase("run.note.agreement", told))
+    return notes
 
 
 def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler:
@@ -232,6 +260,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.short_form", counts))
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))
+    notes += _probe_notes(bench)
     if bench.contamination is not None:
         notes.append(contamination_note(bench.contamination.folder, split, project.data))
     if project.data.unit is None:
@@ -256,7 +285,8 @@ def _evidence(bench: Bench) -> list[tuple[str, str]]:
     told = [("run.evidence.rows", listed)]
     if project.train.rows is not None and project.train.rows < sizes.get("train", 0):
         told.append(("run.evidence.trained", number(project.train.rows)))
-    told.append(("run.evidence.classes", ", ".join(classes(bench.data))))
+    if classes(bench.data):
+        told.append(("run.evidence.classes", ", ".join(classes(bench.data))))
     origins = {"run.evidence.source": project.data.source, "run.evidence.model": project.model}
     for key, name in origins.items():
         if name is not None:

@@ -15,7 +15,7 @@ from shipworthy.release.next_step import Clock
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
     from shipworthy.core.records import Candidate
-    from shipworthy.release.artefacts import Made
+    from shipworthy.release.made import Made
     from shipworthy.release.pipeline import Bench
     from shipworthy.release.ruler import Ruler, Subject
 

@@ -26,7 +26,8 @@ from shipworthy.release.sensitivity import Bench, Look, countable, look_into
 
 if TYPE_CHECKING:
     from shipworthy.core.stages import Stage
-    from shipworthy.release.artefacts import Made, Workshop
+    from shipworthy.release.artefacts import Workshop
+    from shipworthy.release.made import Made
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _bench(
 
 def _made(folder: Path, candidate: Candidate, data: Stage) -> Made:
     """Return an artefact as it lies in the run."""
-    from shipworthy.release.artefacts import Made
+    from shipworthy.release.made import Made
 
     place = folder / candidate.folder
     if not candidate.folder or not place.is_dir():

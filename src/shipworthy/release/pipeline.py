@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core import locale
-from shipworthy.core.digest import digest_json
+from shipworthy.core.digest import digest_file, digest_json
 from shipworthy.core.errors import InputError, StageError, nearest
 from shipworthy.core.files import room_on_disk, sweep, write_atomically
 from shipworthy.core.ledger import Ledger
@@ -29,17 +29,20 @@ from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
+from shipworthy.model.runtimes import model_folder
 from shipworthy.release.approvals import approved, open_place, renew
-from shipworthy.release.artefacts import PARENT, Made, Workshop, made, model_folder
+from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
 from shipworthy.release.contamination import asks
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
+from shipworthy.release.made import Made, made
 from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
+from shipworthy.release.probing import asked_probes
 from shipworthy.release.record import REPORT, read_record
 from shipworthy.release.run_folder import check_copies, put_together, write_documents
 from shipworthy.team.roster import load_roster
@@ -73,6 +76,7 @@ class Bench:
 
     everyone: the parent first. skipped: recipes that the budget did not reach.
     answers: the stage of each one's answers by split. contamination: None where no limit asks.
+    probes: of the model that training started from, then of everyone; () where no limit asks.
     """
 
     shop: Workshop
@@ -84,6 +88,7 @@ class Bench:
     answers: dict[str, tuple[Stage, ...]]
     started: float
     contamination: Stage | None = None
+    probes: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +199,10 @@ def reach(
     if only == "speed":
         return None
     contamination = shop.contamination(data) if asks(policy) else None
-    bench = Bench(shop, policy, data, everyone, skipped, speed, answers, started, contamination)
+    probes = tuple(map(shop.probes, (None, *everyone))) if asked_probes(policy) else ()
+    bench = Bench(
+        shop, policy, data, everyone, skipped, speed, answers, started, contamination, probes
+    )
     nominated = _nominated(bench)
     if ledger is not None:
         answers["test"] = _answers(shop, data, everyone, "test", failures)
@@ -332,6 +340,10 @@ def _inputs(bench: Bench, split: str) -> dict[str, str]:
     found = {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
     if bench.contamination is not None:
         found["contamination"] = bench.contamination.digest
+    found |= {stage.name: stage.digest for stage in bench.probes}
+    preferences = bench.shop.project.probes.preferences
+    if bench.probes and preferences is not None:
+        found["preferences"] = digest_file(preferences)
     return found
 
 
@@ -344,7 +356,9 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "groups": list(project.data.groups),
         "intersections": project.data.intersections,
         "skipped": list(bench.skipped),
-        "contaminated": project.data.contamination.share if asks(bench.policy) else None,
+        "contaminated": [project.data.contamination.share, project.data.contamination.meaning]
+        if asks(bench.policy)
+        else None,
         "licences": [
             [one.part, one.licence] for one in licensed(project, model_folder(project.model))
         ],

@@ -26,13 +26,13 @@ from shipworthy.core.errors import nearest
 from shipworthy.core.locale import text
 from shipworthy.core.records import Limit, OnUnknown, RelativeTo, Tier
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
+from shipworthy.measure.licences import MEASURE as LICENCES
 
 SmallSlices: TypeAlias = Literal["default", "report", "undecided"]
 PlantedModel: TypeAlias = Literal["broken", "biased", "slow", "oversized"]
 SliceValue: TypeAlias = str | int | FiniteFloat | bool | None
 Slices: TypeAlias = str | dict[str, SliceValue | list[str]]
 
-_LICENCE_MEASURES = {"commercial": "licences_forbidding_commercial_use"}
 NAMED_SLICES = ("all", "each group", "worst group")
 
 
@@ -110,7 +110,7 @@ class LimitSettings(BaseModel):
     @property
     def measured(self) -> str:
         """Name of the measure, also where the limit is on licences."""
-        return self.measure or _LICENCE_MEASURES[str(self.licence_allows)]
+        return self.measure or LICENCES
 
     def limit(self) -> Limit:
         """Return the record that the ruler works with."""

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from shipworthy.core.errors import SettingsError, nearest
 from shipworthy.core.locale import text
 from shipworthy.measure.catalogue import MEASURES
-from shipworthy.measure.licences import MEASURE as LICENCES
-from shipworthy.release.contamination import MEASURE as CONTAMINATED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +64,11 @@ def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]
     if limit.slices in ("each group", "worst group") and not groups:
         problem = text("error.policy_fit.no_groups", slice=limit.slices)
         return problem, _declare("", (), remedy)
-    if limit.relative_to == "baseline":
+    if limit.relative_to == "baseline" and kind != "probe":
         return _said("baseline")
-    if kind in ("speed", "fact") and limit.slices != "all":
+    if kind in ("speed", "fact", "probe") and limit.slices != "all":
         return _said("once", measure=limit.measure)
-    if limit.measure in (LICENCES, CONTAMINATED) and limit.relative_to != "none":
+    if MEASURES[limit.measure].of_data and limit.relative_to != "none":
         return _said("change", measure=limit.measure)
     ratio = kind in ("speed", "fact") and limit.relative_to != "none"
     if ratio and not isinstance(limit.bound, str) and limit.bound <= 0:

@@ -17,6 +17,8 @@ from shipworthy.core.locale import text
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
+from shipworthy.measure.generation_settings import GenerationSettings
+from shipworthy.measure.probe_settings import ProbeSettings
 from shipworthy.measure.settings import SpeedSettings
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.next_prices import PriceSettings
@@ -34,10 +36,14 @@ Task: TypeAlias = Literal[
 ]
 Objective: TypeAlias = Literal["size", "latency", "throughput", "cost", "quality"]
 
-AVAILABLE_TASKS = ("text-classification",)
+AVAILABLE_TASKS = ("text-classification", "causal-lm", "instruction")
 LATER_KEYS = ("explain", "privacy")
-BUILTIN_MODELS = ("builtin:minilm",)
+BUILTIN_MODELS = ("builtin:minilm", "builtin:smollm2")
 BUILTIN_TABLES = ("builtin:sentiment",)
+
+LANGUAGE_TASKS = ("causal-lm", "instruction")
+LANGUAGE_LENGTH = 512
+"""Tokens that a language model reads where the project does not say."""
 
 _DATA_PATHS = ("source", "train", "calibration", "validation", "test")
 
@@ -61,13 +67,18 @@ class Project(BaseModel):
     task: Task = "text-classification"
     """What the model does."""
     model: str
-    """The model to start from: a Hugging Face folder, or `builtin:minilm`."""
+    """The model to start from: a Hugging Face folder, `builtin:minilm`, or for language models a
+    GGUF file or `builtin:smollm2`."""
     data: DataSettings
     """Rows, their columns and how they are split."""
     train: TrainSettings = TrainSettings()
     """How the parent is fine-tuned."""
     compress: CompressSettings = CompressSettings()
     """Which candidates are made from the parent."""
+    generate: GenerationSettings = GenerationSettings()
+    """How a language model is asked for answers, and how these are scored."""
+    probes: ProbeSettings = ProbeSettings()
+    """Prompts of their own that a language model is asked beside its test rows."""
     speed: SpeedSettings = SpeedSettings()
     """How latency and throughput are measured."""
     objective: Objective = "size"
@@ -121,6 +132,9 @@ def _resolved(project: Project, document: Document, folder: Path) -> Project:
         "model": _model(project.model, document, folder),
         "data": _data(project.data, document, folder),
     }
+    if project.task in LANGUAGE_TASKS:
+        changes |= _for_language(project, changes["data"], document, folder)
+    changes["probes"] = _probes(project, document, folder)
     if project.team is not None:
         team = _existing(project.team, document, ("team",), folder)
         check_owners(project.policy.policy().limits, load_roster(team), team)
@@ -132,7 +146,7 @@ def _model(name: str, document: Document, folder: Path) -> str:
     if name.startswith("builtin:"):
         return _builtin(name, BUILTIN_MODELS, document, ("model",))
     place = folder / Path(name).expanduser()
-    if not place.is_dir():
+    if not place.is_dir() and not (place.suffix == ".gguf" and place.is_file()):
         raise document.error(
             text("error.project.folder", place=place),
             ("model",),
@@ -166,6 +180,60 @@ def _data(data: DataSettings, document: Document, folder: Path) -> DataSettings:
         corpora.append(str(folder / Path(written).expanduser()))
     changes["contamination"] = data.contamination.model_copy(update={"corpora": tuple(corpora)})
     return data.model_copy(update=changes)
+
+
+def _for_language(
+    project: Project, data: DataSettings, document: Document, folder: Path
+) -> dict[str, Any]:
+    """Return what a language model changes: its columns, and defaults that are for classifiers."""
+    responds = project.task == "instruction"
+    columns = (data.prompt, data.response) if responds else (data.text, data.text)
+    train, regularization = project.train, project.train.regularization
+    if regularization.r_drop > 0:
+        key = ("train", "regularization", "r_drop")
+        raise document.error(text("error.project.r_drop"), key)
+    if train.race is not None:
+        raise document.error(text("error.project.race"), ("train", "race"))
+    if "label_smoothing" not in regularization.model_fields_set:
+        regularization = regularization.model_copy(update={"label_smoothing": 0.0})
+    more: dict[str, Any] = {"regularization": regularization}
+    if "max_length" not in train.model_fields_set:
+        more["max_length"] = LANGUAGE_LENGTH
+    generate = project.generate
+    if generate.json_schema is not None:
+        at = ("generate", "json_schema")
+        schema = _existing(generate.json_schema, document, at, folder)
+        generate = generate.model_copy(update={"json_schema": schema})
+    return {
+        "data": data.model_copy(update={"text": columns[0], "label": columns[1]}),
+        "train": train.model_copy(update=more),
+        "generate": generate,
+    }
+
+
+def _probes(project: Project, document: Document, folder: Path) -> ProbeSettings:
+    """Return the probes with their files found, which every limit on one of them has."""
+    from shipworthy.release.probing import BUILTIN_PAIRS, SOURCES
+
+    for limit in project.policy.policy().limits:
+        key = SOURCES.get(limit.measure)
+        if key is not None and getattr(project.probes, key) is None:
+            raise document.error(
+                text("error.project.probe", measure=limit.measure, key=key),
+                ("policy",),
+                fix=text("error.project.probe.fix", key=key),
+            )
+    changes: dict[str, Any] = {}
+    for key in set(SOURCES.values()):
+        written = getattr(project.probes, key)
+        if written is None:
+            continue
+        if str(written).startswith("builtin:"):
+            changes[key] = _builtin(str(written), BUILTIN_PAIRS, document, ("probes", key))
+            continue
+        place_of = _existing(Path(written), document, ("probes", key), folder)
+        changes[key] = str(place_of) if key == "stereotypes" else place_of
+    return project.probes.model_copy(update=changes)
 
 
 def _existing(path: Path, document: Document, key: tuple[Key, ...], folder: Path) -> Path:

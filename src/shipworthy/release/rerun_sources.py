@@ -21,7 +21,7 @@ from shipworthy.core.records import Candidate, RelativeTo
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.measure.licences import forbidding
-from shipworthy.release.artefacts import model_folder
+from shipworthy.model.runtimes import model_folder
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
 from shipworthy.release.places import PROJECT
@@ -126,9 +126,11 @@ class Models(Source):
     def rows(self) -> Rows:
         """All rows, read and split again."""
         from shipworthy.data.rows import load_rows
+        from shipworthy.release.language import answer_kind
 
         try:
-            return load_rows(self.project.data, seed=self.project.seed)
+            kind = answer_kind(self.project)
+            return load_rows(self.project.data, seed=self.project.seed, answers=kind)
         except (ShipworthyError, OSError) as error:
             raise Impossible(str(error)) from error
 
@@ -179,34 +181,34 @@ class Models(Source):
         return self._subjects[candidate.id]
 
     def _answers(self, candidate: Candidate, folder: Path) -> Predictions:
-        from shipworthy.release.answers import read_answers, write_answers
+        from shipworthy.release.asking import ask, heard
 
-        settings, classes = self.project.data, self.rows.classes
+        classes = self.rows.classes
         split = "validation" if self.judgement.kind == "rehearsal" else "test"
         rows = self._part(split)
         with TemporaryDirectory(prefix="shipworthy-") as place:
             try:
-                write_answers(folder, rows, classes, Path(place))
+                ask(
+                    self.project, folder, rows, classes, Path(place), work=Path(place) / "work"
+                )  # fmt: skip
             except InputError as error:
                 raise Impossible(str(error)) from error
-            return read_answers(
-                Path(place), rows, name=candidate.name, classes=classes, label=settings.label,
-                id=settings.id, groups=settings.groups, unit=settings.unit,
+            return heard(
+                self.project, Path(place), rows, classes, name=candidate.name,
                 artefact_digest=candidate.artefact_digest,
             )  # fmt: skip
 
     def timed(self, candidate: Candidate) -> Numbers:
         """Time a candidate again, its parent beside it."""
-        from shipworthy.measure.speed import measure_speed, speed_estimates
+        from shipworthy.measure.speed_means import speed_estimates
+        from shipworthy.release.asking import timed
 
         if candidate.id not in self._timed:
             parent = self.everyone[0]
             both = (parent, candidate)
             folders = {c.name: self._folder(c) for c in self.everyone if c in both}
             texts = self._part("validation")[self.project.data.text].to_list()
-            records = measure_speed(
-                folders, texts, self.project.speed, seed=self.project.seed, parent=parent.name
-            )
+            records = timed(self.project, folders, texts, parent=parent.name)
             self._timed[candidate.id] = speed_estimates(records, candidate.name, parent=parent.name)
         return self._timed[candidate.id]
 

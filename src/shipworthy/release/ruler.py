@@ -178,6 +178,8 @@ class Ruler:
                     if not columns:
                         found += self.rows_of(subject, measure, columns, "none")
                         found += self.rows_of(subject, measure, columns, "parent")
+                        if kind.kind == "probe":
+                            found += self.rows_of(subject, measure, columns, "baseline")
                     continue
                 macro = measure in MACRO and subject.predictions.positive is None
                 if macro and columns and (measure, columns) not in asked:

@@ -21,7 +21,7 @@ from shipworthy.release.settle import keep, settle
 
 if TYPE_CHECKING:
     from shipworthy.core.ledger import Ledger
-    from shipworthy.release.artefacts import Made
+    from shipworthy.release.made import Made
     from shipworthy.release.policy import Policy
     from shipworthy.team.roster import Roster
 

@@ -8,12 +8,13 @@ all of them, so that nothing but the planted harm tells one group from another.
     stale          the parent's answers, nothing gained     random   answers by the toss of a coin
     overconfident  sure of each answer, right or wrong      misscored scores turned round
     beyond         a time, a rate or a size beyond its limit
+    garbled        answers and likelihoods of a language model that are no longer of use
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -24,6 +25,7 @@ from shipworthy.measure.catalogue import MEASURES
 from shipworthy.release.policy_fit import columns_of
 from shipworthy.release.ruler import Subject
 from shipworthy.release.selftest_pair import Pair
+from shipworthy.release.selftest_values import RowValues
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 Family: TypeAlias = Literal[
     "wrong", "missed", "alarms", "churning", "stale", "random", "overconfident", "misscored",
-    "beyond",
+    "beyond", "garbled",
 ]  # fmt: skip
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
@@ -64,6 +66,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "equal_opportunity_difference": ("missed",),
     "equalized_odds_difference": ("missed", "alarms"),
 }
+FAMILIES |= {measure: ("garbled",) for measure, kind in MEASURES.items() if kind.values}
 """Which models break a limit on a measure; those on times and sizes are broken by `beyond`."""
 
 _WHOLE: tuple[Family, ...] = ("overconfident", "churning", "stale", "beyond")
@@ -132,24 +135,26 @@ class Rows:
         self._first: FloatArray = np.tile((rank + 0.5) * _GOLDEN % 1, copies)
         self._second: FloatArray = np.tile((rank + 0.5) * _PLASTIC % 1, copies)
         self._order = generator.permutation(n)
+        self._values = RowValues(limits, self._second)
         self._masks: dict[tuple[tuple[str, str], ...], BoolArray] = {}
 
     def parent(self, numbers: Numbers) -> Subject:
         """Return the parent."""
         right = self._depth >= self._errors() + self._gains()
-        return self._subject("parent", right, self._sure(right, self.pair.doubt), numbers)
+        sure = self._sure(right, self.pair.doubt)
+        return self._subject("parent", right, sure, numbers, values=self._values.of(0))
 
     def good(self, numbers: Numbers) -> Subject:
         """Return the good candidate: better where a limit asks for it, and a few flips."""
         right = self._good()
-        return self._subject("good", right, self._sure(right), numbers)
+        return self._subject("good", right, self._sure(right), numbers, values=self._values.of(1))
 
     def planted(self, plant: Plant, numbers: Numbers) -> Subject:
         """Return the good candidate with something wrong with it."""
         good, where = self._good(), self._where(plant.where)
         positive, harmed = self.labels == 1, where & (self._first < plant.share)
         sure, right = self._sure(good), good
-        turned = None
+        turned, values = None, self._values.of(1)
         match plant.family:
             case "wrong":
                 right = good & ~harmed
@@ -159,6 +164,9 @@ class Rows:
                 right = good & ~(harmed & ~positive)
             case "random":
                 right = np.where(where, self._first < 0.5, good)
+                values = self._values.of(1, where)
+            case "garbled":
+                values = self._values.of(1, harmed)
             case "stale":
                 right = self._depth >= self._errors() + self._gains()
             case "churning":
@@ -167,7 +175,7 @@ class Rows:
                 sure = np.where(where, 1 - 1e-7, sure)
             case "misscored":
                 turned = harmed
-        return self._subject(_name(plant), right, sure, numbers, turned)
+        return self._subject(_name(plant), right, sure, numbers, turned, values)
 
     def _errors(self) -> FloatArray:
         return np.asarray(self.pair.errors)[self.labels]
@@ -210,9 +218,11 @@ class Rows:
         sure: FloatArray,
         numbers: Numbers,
         turned: BoolArray | None = None,
+        values: Mapping[str, FloatArray] | None = None,
     ) -> Subject:
         candidate = Candidate(name, "predictions", artefact_digest=name)
-        return Subject(candidate, self._answers(name, right, sure, turned), numbers)
+        answers = replace(self._answers(name, right, sure, turned), values=values or {})
+        return Subject(candidate, answers, numbers)
 
     def _answers(
         self, name: str, right: BoolArray, sure: FloatArray, turned: BoolArray | None
@@ -236,7 +246,7 @@ def plants(limit: Limit, place: int, levels: Mapping[str, Sequence[str]]) -> Ite
     place: of the limit in the policy. levels: values of each group column.
     """
     kind = MEASURES[limit.measure].kind
-    if kind in ("speed", "fact"):
+    if kind in ("speed", "fact", "probe"):
         yield Plant("beyond", limit=place)
         return
     where = _harmed(limit, levels)

@@ -11,15 +11,10 @@ import numpy as np
 from shipworthy.core.records import Limit, RelativeTo
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
-from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.measure.speed_means import SPEED_MEASURES, speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
-from shipworthy.release.contamination import MEASURE as CONTAMINATED
 
 Numbers: TypeAlias = Mapping[tuple[str, RelativeTo], Estimate]
-
-WHOLE = (LICENCES, CONTAMINATED)
-"""Figures of rows and weights as a whole: nothing is wrong with a good model's."""
 
 PROCESSES = 7
 EXCESS = 1.5
@@ -27,6 +22,9 @@ EXCESS = 1.5
 
 _INSIDE = 1.4
 """How far a good model is inside, as a factor."""
+
+_INWARD, _OUTWARD = -0.01, 0.25
+"""How far from its bound a share or an effect of a good and of a bad model lies."""
 
 _NO_LIMIT = 10.0
 _NOISE = 0.01
@@ -58,15 +56,22 @@ class Machine:
             if kind.kind in ("speed", "fact")
         }
         self.parent = self._numbers("parent", {m: level[0] for m, level in self._level.items()})
-        self.good = self._numbers("good", {m: level[1] for m, level in self._level.items()})
+        good = self._numbers("good", {m: level[1] for m, level in self._level.items()})
+        asked = [li for li in limits if MEASURES[li.measure].kind == "probe"]
+        self.good: Numbers = {
+            **good,
+            **{k: v for li in asked for k, v in _probed(asked, li, _INWARD)},
+        }
 
     def beyond(self, limit: Limit) -> Numbers:
         """Return the numbers of a model that is good but for the measure of one limit."""
+        if MEASURES[limit.measure].kind == "probe":
+            return {**self.good, **dict(_probed([limit], limit, _OUTWARD))}
         low = MEASURES[limit.measure].better == "low"
         bound = float(limit.bound)
         bound *= self._level[limit.measure][0] if limit.relative_to == "parent" else 1.0
         value = bound * EXCESS if low else bound / EXCESS
-        if limit.measure in WHOLE and low and bound < 1.0:
+        if MEASURES[limit.measure].of_data and low and bound < 1.0:
             value = 1.0  # all rows, or one part more
         return {**self.good, **self._numbers("beyond", {limit.measure: value})}
 
@@ -99,11 +104,25 @@ def _levels(limits: Sequence[Limit], measure: str) -> tuple[float, float]:
     for li in limits:
         if li.measure == measure and li.side == ("at_most" if low else "at_least"):
             bounds[li.relative_to].append(float(li.bound))
-    if measure in WHOLE:
+    if MEASURES[measure].of_data:  # nothing is wrong with a good model's
         return 0.0, 0.0
     parent = strictest(bounds["none"], default=_NO_LIMIT) * inside
     ends = [*bounds["none"], *(ratio * parent for ratio in bounds["parent"])]
     return parent, strictest([parent, *ends]) * inside
+
+
+def _probed(
+    limits: Sequence[Limit], limit: Limit, step: float
+) -> Iterator[tuple[tuple[str, RelativeTo], Estimate]]:
+    """Yield what prompts of their own say: a step from the strictest bound of limits like this."""
+    low = limit.side == "at_most"
+    bounds = [
+        float(li.bound)
+        for li in limits
+        if (li.measure, li.relative_to, li.side) == (limit.measure, limit.relative_to, limit.side)
+    ]
+    value = min(bounds) + step if low else max(bounds) - step
+    yield (limit.measure, limit.relative_to), Fact(np.array([value]))
 
 
 def _processes(candidate: str, measure: str, level: float) -> Iterator[dict[str, Any]]:

@@ -55,6 +55,8 @@ class Tried:
         kind = MEASURES[self.limit.measure]
         if self.limit.measure in _OWN:
             return _OWN[self.limit.measure]
+        if kind.kind == "probe":
+            return "unsafe"
         if kind.kind in ("speed", "fact"):
             return "oversized" if kind.unit == "mb" else "slow"
         return "biased" if looks_at_groups(self.limit) else "broken"

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from shipworthy.compress.settings import FloatPart
     from shipworthy.core.stages import Stage
     from shipworthy.model.predictions import Predictions
-    from shipworthy.release.artefacts import Made, Workshop
+    from shipworthy.release.artefacts import Workshop
+    from shipworthy.release.made import Made
 
     BoolArray: TypeAlias = NDArray[np.bool_]
     Side: TypeAlias = Literal["at_least", "at_most"]
@@ -137,7 +138,7 @@ class Bench:
     def variant(self, parts: Sequence[FloatPart]) -> tuple[Recipe, Made, Stage]:
         """Make a candidate that keeps parts, and ask it about validation."""
         from shipworthy.compress.recipes import keeping
-        from shipworthy.release.artefacts import made
+        from shipworthy.release.made import made
 
         recipe = keeping(self.recipe, parts)
         digest = self.parent.candidate.artefact_digest

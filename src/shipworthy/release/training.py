@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import number, text
-from shipworthy.release.artefacts import MODEL, TOKENS, model_folder, part
+from shipworthy.model.runtimes import model_folder
+from shipworthy.release.artefacts import TOKENS
+from shipworthy.release.made import MODEL, part
 from shipworthy.release.places import CACHE
 from shipworthy.train.settings import ParallelSettings
 

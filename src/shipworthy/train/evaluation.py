@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.nn.functional import cross_entropy
 
 from shipworthy.data import order
 
 if TYPE_CHECKING:
     from shipworthy.train.execution import Execution
     from shipworthy.train.microbatches import LabelledRows
+    from shipworthy.train.objectives import Objective
     from shipworthy.train.packing import Caller
 
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Evaluation:
     """What the calibration rows said after a step.
 
-    step: optimizer steps done; loss: mean cross entropy without smoothing, nats; accuracy: in
-    [0, 1]; rows: how many.
+    step: optimizer steps done; loss: mean cross entropy without smoothing, nats, of the rows or of
+    a language model's predicted tokens; accuracy: share of them that is right; rows: how many.
     """
 
     step: int
@@ -31,7 +31,13 @@ class Evaluation:
 
 
 def evaluate(
-    execution: Execution, caller: Caller, data: LabelledRows, *, step: int, token_budget: int
+    execution: Execution,
+    caller: Caller,
+    data: LabelledRows,
+    *,
+    objective: Objective,
+    step: int,
+    token_budget: int,
 ) -> Evaluation:
     """Return loss and accuracy on the rows, without dropout; the module's mode is put back."""
     module = execution.module
@@ -45,14 +51,12 @@ def evaluate(
         lambda rows, pad_to: caller.micro_batch(data, rows, seed=0, visit=0, pad_to=pad_to),
         lambda rows: int(lengths[rows].sum()),
     )
-    loss, right = 0.0, 0
+    loss, right = 0.0, 0.0
     try:
-        for micro, logits in zip(micros, execution.logits(micros), strict=True):
-            if logits is not None:
-                labels = micro.labels.to(logits.device)
-                loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
-                right += int((logits.argmax(-1) == labels).sum())
+        for one, hits in execution.scores(micros, objective.score):
+            loss, right = loss + one, right + hits
     finally:
         module.train(training)
-    loss, correct = execution.total([loss, float(right)])
-    return Evaluation(step, loss / len(data), correct / len(data), len(data))
+    loss, right = execution.total([loss, right])
+    weight = objective.weight(data, np.arange(len(data)))
+    return Evaluation(step, loss / weight, right / weight, len(data))

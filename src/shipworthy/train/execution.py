@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shipworthy.train.packing import Caller
 
     Loss: TypeAlias = Callable[[Tensor, MicroBatch], Tensor]
+    Score: TypeAlias = Callable[[Tensor, MicroBatch], tuple[float, float]]
     Part: TypeAlias = NDArray[np.int64]
     Build: TypeAlias = Callable[[Part, int | None], MicroBatch]
     Tokens: TypeAlias = Callable[[Part], int]
@@ -75,10 +76,11 @@ class Execution(Protocol):
     def gradient_norm(self) -> float:
         """Return the 2-norm of the whole gradient."""
 
-    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
-        """Return the logits of each micro-batch without a gradient; None where another has them.
+    def scores(self, micros: Sequence[MicroBatch], score: Score) -> list[tuple[float, float]]:
+        """Return what `score` says of the logits of each micro-batch, those that are here.
 
-        Every process calls it, also one without micro-batches: forward passes may communicate.
+        No gradient is kept. Every process calls it, also one without micro-batches: forward passes
+        may communicate. Logits are scored at once, since a language model's are large.
         """
 
     def full_weights(self) -> dict[str, Tensor] | None:
@@ -155,12 +157,16 @@ class OneProcess:
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         return float(torch.nn.utils.get_total_norm(gradients, foreach=True))
 
-    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
-        """Return the logits of each micro-batch without a gradient."""
-        with torch.inference_mode(), self._autocast():
-            return [
-                self._caller.logits(self.module, on_device(micro, self._device)) for micro in micros
-            ]
+    def scores(self, micros: Sequence[MicroBatch], score: Score) -> list[tuple[float, float]]:
+        """Return what `score` says of the logits of each micro-batch."""
+        found = []
+        with torch.inference_mode():
+            for one in micros:
+                micro = on_device(one, self._device)
+                with self._autocast():
+                    logits = self._caller.logits(self.module, micro)
+                found.append(score(logits, micro))
+        return found
 
     def full_weights(self) -> dict[str, Tensor]:
         """Return the weights by name."""

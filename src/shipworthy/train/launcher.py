@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_BUG, InputError, StageEr
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import language, text
 from shipworthy.core.progress import progress
+from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.train import mesh
 from shipworthy.train.fitted import Fitted, read_fitted
 from shipworthy.train.metrics import FILE as METRICS
@@ -150,6 +152,7 @@ def write_job(given: Given, layout: ParallelSettings) -> Path:
         "checkpoint_seconds": given.checkpoint_seconds,
         "cache": None if given.cache is None else str(given.cache),
         "tokens": given.tokens,
+        "language": None if given.language is None else asdict(given.language),
     }
     write_atomically(work / JOB, json.dumps(job))
     return work / JOB
@@ -160,6 +163,7 @@ def read_job(path: Path) -> dict[str, Any]:
     import polars as pl
 
     job: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    language = job["language"]
     return {
         **job,
         "model_folder": Path(job["model_folder"]),
@@ -170,6 +174,7 @@ def read_job(path: Path) -> dict[str, Any]:
         "out": Path(job["out"]),
         "work": Path(job["work"]),
         "cache": None if job["cache"] is None else Path(job["cache"]),
+        "language": None if language is None else RuntimeInfo(**{**language, "classes": ()}),
     }
 
 

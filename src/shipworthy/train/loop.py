@@ -24,7 +24,7 @@ from shipworthy.data.tokens import encode_cached
 from shipworthy.plan.calibrate import calibration
 from shipworthy.plan.memory import memory_of
 from shipworthy.plan.workload import flops_per_token, workload_of
-from shipworthy.train import mesh
+from shipworthy.train import lora, mesh
 from shipworthy.train.batch_size import (
     Found,
     available_bytes,
@@ -35,10 +35,11 @@ from shipworthy.train.batch_size import (
 from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.fitted import Fitted
+from shipworthy.train.language import language_rows
 from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.metrics import Metrics, memory_mb
 from shipworthy.train.microbatches import LabelledRows
-from shipworthy.train.objectives import Classification
+from shipworthy.train.objectives import Classification, NextToken
 from shipworthy.train.packing import Reason, choose
 from shipworthy.train.precision import Precision, autocast, resolve
 from shipworthy.train.regularization import set_dropout
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
+    from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.train.execution import Execution
     from shipworthy.train.mesh import Group
     from shipworthy.train.packing import Caller
@@ -79,6 +81,7 @@ class Given:
     checkpoint_seconds: float
     cache: Path | None
     tokens: int | None
+    language: RuntimeInfo | None
 
 
 def fit(
@@ -97,8 +100,9 @@ def fit(
     checkpoint_seconds: float | None = None,
     cache: Path | None = None,
     tokens: int | None = None,
+    language: RuntimeInfo | None = None,
 ) -> Fitted:
-    """Fine-tune a classifier and write it to `out`.
+    """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
     rows, calibration: frames with the columns `text` and `label` (values of `classes`), and `unit`
     where `settings.rows` asks for a part. work: folder of the checkpoints, removed at the end; a
@@ -115,8 +119,10 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens,
+        tokens, language,
     )  # fmt: skip
+    if settings.lora is not None:
+        lora.check_layout(layout)
     if layout.processes > 1 and not mesh.inside():
         from shipworthy.model.checkpoint import read_config
         from shipworthy.train.launcher import fit_in_group
@@ -132,15 +138,10 @@ def fit(
 
 
 def _fit(given: Given, group: Group) -> Fitted:
-    from shipworthy.model.checkpoint import RuntimeInfo
-    from shipworthy.model.pretrained import load_pretrained, save_model
+    from shipworthy.model.pretrained import save_model
 
     settings = given.settings
-    opened = partial(
-        load_pretrained, given.model_folder, classes=given.classes,
-        max_length=settings.max_length, seed=given.seed,
-    )  # fmt: skip
-    module, tokenizer = opened()
+    module, tokenizer = _opened(given)
     train, calibration = _encoded(given, tokenizer, module)
     config: Any = module.config
     mesh.check_layout(group.layout, config.to_dict(), settings.batch_size.global_rows)
@@ -159,7 +160,11 @@ def _fit(given: Given, group: Group) -> Fitted:
     kept.sweep()
     run = Run(
         execution, caller, train, calibration,
-        objective=Classification(regularization.label_smoothing, regularization.r_drop),
+        objective=(
+            Classification(regularization.label_smoothing, regularization.r_drop)
+            if given.language is None
+            else NextToken(regularization.label_smoothing)
+        ),
         settings=settings, seed=given.seed, token_budget=0,
         metrics=_metrics(given, config, train, execution, precision), tokens=given.tokens,
     )  # fmt: skip
@@ -193,18 +198,44 @@ def _fit(given: Given, group: Group) -> Fitted:
     )
     weights = execution.full_weights()
     if weights is not None:
-        whole = module if group.processes == 1 else opened()[0]
+        whole = module if group.processes == 1 else _opened(given)[0]
         set_dropout(whole, regularization.dropout, attention=regularization.attention_dropout)
         put(dict(whole.named_parameters()), weights)
-        info = RuntimeInfo(
-            runtime="torch", classes=given.classes, max_length=settings.max_length, text=given.text
-        )
-        save_model(given.out, whole, tokenizer, info)
+        if settings.lora is not None:
+            place = given.out.parent / lora.FOLDER
+            lora.save_adapter(whole, settings.lora, place, base=str(given.model_folder.name))
+            whole = lora.merge_adapters(whole)
+        save_model(given.out, whole.cpu(), tokenizer, _info(given))
         os.replace(given.work / METRICS, given.out.parent / METRICS)
     if group.rank == 0:
         shutil.rmtree(given.work / TOKENS, ignore_errors=True)
     kept.remove()
     return fitted
+
+
+def _opened(given: Given) -> tuple[nn.Module, Any]:
+    """Return the model to start from, with adapters where only they are trained."""
+    from shipworthy.model.pretrained import load_language_pretrained, load_pretrained
+
+    length = given.settings.max_length
+    if given.language is None:
+        return load_pretrained(
+            given.model_folder, classes=given.classes, max_length=length, seed=given.seed
+        )
+    module, tokenizer = load_language_pretrained(given.model_folder, max_length=length)
+    if given.settings.lora is not None:
+        module = lora.add_adapters(module, given.settings.lora, seed=given.seed)
+    return module, tokenizer
+
+
+def _info(given: Given) -> RuntimeInfo:
+    """Return how the trained model is run."""
+    from shipworthy.model.checkpoint import RuntimeInfo
+
+    if given.language is not None:
+        return given.language
+    length = given.settings.max_length
+    return RuntimeInfo(runtime="torch", classes=given.classes, max_length=length, text=given.text)
 
 
 def _metrics(
@@ -247,6 +278,8 @@ def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, L
     chosen = select(given.rows, given.settings.rows, unit=given.unit, seed=given.seed)
 
     def rows(frame: pl.DataFrame, split: str) -> LabelledRows:
+        if given.language is not None:
+            return language_rows(frame, tokenizer, given.language, split=split)
         labels = class_numbers(frame, label=given.label, classes=given.classes, split=split)
         ids = encode_cached(
             tokenizer, frame[given.text].to_list(), max_length=given.settings.max_length,
@@ -255,7 +288,8 @@ def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, L
         return LabelledRows(ids, labels, int(module.config.pad_token_id))
 
     train = rows(chosen, "train")
-    require_classes(train.labels, label=given.label, classes=given.classes)
+    if given.language is None:
+        require_classes(train.labels, label=given.label, classes=given.classes)
     return train, rows(given.calibration, "calibration")
 
 
@@ -269,6 +303,7 @@ def fingerprint(
             "settings": given.settings.recipe(),
             "seed": given.seed,
             "tokens": given.tokens,
+            "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
             "torch": torch.__version__,

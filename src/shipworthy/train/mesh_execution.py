@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from shipworthy.train.execution import Build, Loss, Part, Tokens
+    from shipworthy.train.execution import Build, Loss, Part, Score, Tokens
     from shipworthy.train.mesh import Group
     from shipworthy.train.microbatches import MicroBatch
     from shipworthy.train.packing import Caller
@@ -138,16 +138,16 @@ class MeshExecution:
         distributed.all_reduce(square)
         return float(square.sqrt())
 
-    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
-        """Return the logits of each micro-batch without a gradient."""
-        found: list[Tensor | None] = []
+    def scores(self, micros: Sequence[MicroBatch], score: Score) -> list[tuple[float, float]]:
+        """Return what `score` says of the logits of each micro-batch."""
+        found = []
         with torch.no_grad():
             for number in range(self._rounds(len(micros))):
                 real = number < len(micros)
                 micro = on_device(micros[number], self._device) if real else self._spare
                 logits = self._called(micro)
                 if real:
-                    found.append(logits)
+                    found.append(score(logits, micro))
         whole: Any = self._called
         if self._group.layout.shard > 1:
             whole.reshard()  # else what was gathered here is used again after the parts changed

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class LabelledRows:
     """Encoded texts with the number of the class of each.
 
-    labels: int64, shape (n,).
+    labels: int64, shape (n,). starts: for language models the place, at least 1, from which on the
+    tokens of each text are predicted, shape (n,); None for classifiers.
     """
 
     encoded: Texts
     labels: NDArray[np.int64]
     pad_token_id: int
+    starts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,7 +40,8 @@ class LabelledRows:
         if known is None:
             taken = self.encoded.take(np.arange(len(self)))
             known = digest_bytes(taken.token_ids.tobytes() + taken.offsets.tobytes())
-        return digest_json([known, digest_bytes(np.ascontiguousarray(self.labels).tobytes())])
+        told = self.labels if self.starts is None else self.starts
+        return digest_json([known, digest_bytes(np.ascontiguousarray(told).tobytes())])
 
     @property
     def tokens(self) -> int:
@@ -55,7 +58,9 @@ class MicroBatch:
     what the model is called with; `input_ids` and `position_ids`, each (1, t), packed, or
     `input_ids` and `attention_mask`, each (b, l), padded. labels: (d,). token_keys: int64, shape of
     `input_ids`, and document_keys, one a logit row: keys of the dropout masks. pack: None if
-    padded. places: for each logit row the place of its text in the pack or rectangle.
+    padded. places: for each logit row the place of its text in the pack or rectangle; for language
+    models of the token that it is read from. targets: the token that each logit row is to predict,
+    None for classifiers.
     """
 
     rows: NDArray[np.int64]
@@ -65,3 +70,4 @@ class MicroBatch:
     document_keys: Tensor
     pack: Pack | None
     places: NDArray[np.int64]
+    targets: Tensor | None = None

@@ -30,6 +30,9 @@ class Objective(Protocol):
     def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
         """Return the summed loss, a scalar in fp32, nats."""
 
+    def score(self, logits: Tensor, micro: MicroBatch) -> tuple[float, float]:
+        """Return the summed cross entropy, nats, and how many predictions are right."""
+
 
 @dataclass(frozen=True)
 class Classification:
@@ -61,27 +64,41 @@ class Classification:
         # The paper adds both cross entropies and half of each divergence; halved, that is the mean.
         return total / 2 + self.r_drop * (apart + back) / 4
 
+    def score(self, logits: Tensor, micro: MicroBatch) -> tuple[float, float]:
+        """Return the summed cross entropy without smoothing, and how many rows are right."""
+        return _scored(logits, micro.labels)
+
 
 @dataclass(frozen=True)
 class NextToken:
-    """Cross entropy of the token after each, inside each document of a pack."""
+    """Cross entropy of each predicted token: all but the first, or those of the response."""
 
     smoothing: float = 0.0
 
     def weight(self, data: LabelledRows, rows: NDArray[np.int64]) -> float:
-        """Return the number of tokens that have one before them."""
-        return float(np.maximum(data.encoded.lengths[rows] - 1, 0).sum())
+        """Return the number of predicted tokens."""
+        starts = 1 if data.starts is None else data.starts[rows]
+        return float(np.maximum(data.encoded.lengths[rows] - starts, 0).sum())
 
     def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
-        """Return the summed loss of the tokens. logits: (t, vocabulary) of a pack."""
-        if micro.pack is None:
-            raise TypeError("language models are trained on packs")
-        document = torch.from_numpy(micro.pack.document).to(logits.device)
-        inside = (document[:-1] == document[1:]) & (document[:-1] >= 0)
-        targets = micro.arguments["input_ids"].reshape(-1)[1:]
+        """Return the summed loss of the tokens. logits: (predicted tokens, vocabulary)."""
+        assert micro.targets is not None
         return cross_entropy(
-            logits[:-1][inside].float(),
-            targets[inside],
-            label_smoothing=self.smoothing,
-            reduction="sum",
+            logits.float(), micro.targets, label_smoothing=self.smoothing, reduction="sum"
         )
+
+    def score(self, logits: Tensor, micro: MicroBatch) -> tuple[float, float]:
+        """Return the summed cross entropy without smoothing, and how many tokens are right."""
+        assert micro.targets is not None
+        return _scored(logits, micro.targets)
+
+
+def _scored(logits: Tensor, wanted: Tensor) -> tuple[float, float]:
+    wanted = wanted.to(logits.device)
+    loss, right = 0.0, 0
+    # In parts: a language model's rows are as long as its vocabulary, and these are doubles.
+    parts = zip(torch.split(logits, 512), torch.split(wanted, 512), strict=True)
+    for part, target in parts:
+        loss += float(cross_entropy(part.double(), target, reduction="sum"))
+        right += int((part.argmax(-1) == target).sum())
+    return loss, float(right)

@@ -76,7 +76,7 @@ class Caller(Protocol):
         """Lay rows out; `copies` times each, with masks of their own. pad_to: tokens of a pack."""
 
     def logits(self, module: nn.Module, micro: MicroBatch) -> Tensor:
-        """Return the logits of the rows, (copies * d, k), or of each token for language models."""
+        """Return the logits of the rows, (copies * d, k), or of each predicted token."""
 
 
 class Padded:
@@ -110,6 +110,13 @@ class Padded:
         count, longest = batch.input_ids.shape
         document = np.repeat(np.arange(count), longest).reshape(count, longest)
         position = np.broadcast_to(np.arange(longest), (count, longest))
+        places, targets = np.arange(count), None
+        if data.starts is not None:
+            starts = np.tile(data.starts[rows], copies)
+            predicted = (position >= starts[:, None]) & (batch.attention_mask == 1)
+            # Each is read from the token before it.
+            places = np.flatnonzero(predicted) - 1
+            targets = torch.from_numpy(batch.input_ids[predicted])
         arguments = {
             "input_ids": torch.from_numpy(batch.input_ids),
             "attention_mask": torch.from_numpy(batch.attention_mask),
@@ -121,13 +128,17 @@ class Padded:
             torch.from_numpy(token_keys(keys, document, position)),
             torch.from_numpy(keys),
             None,
-            np.arange(count),
+            places,
+            targets,
         )
 
     def logits(self, module: nn.Module, micro: MicroBatch) -> Tensor:
         """Call the model with a rectangle."""
         with keyed(micro.token_keys, micro.document_keys):
-            return module(**micro.arguments).logits  # type: ignore[no-any-return]
+            logits: Tensor = module(**micro.arguments).logits
+        if micro.targets is None:
+            return logits
+        return logits.flatten(0, 1)[torch.from_numpy(micro.places).to(logits.device)]
 
 
 class Packed:
@@ -179,6 +190,14 @@ class Packed:
             "input_ids": torch.from_numpy(pack.input_ids)[None],
             "position_ids": torch.from_numpy(pack.position_ids + self._first_position)[None],
         }
+        targets = None
+        if self._token == "every":
+            given = np.ones(len(data), np.int64) if data.starts is None else data.starts
+            # The filler's document is the last of these, and nothing of it is predicted.
+            starts = np.append(given[pack.rows], np.iinfo(np.int64).max)
+            predicted = np.flatnonzero(pack.position_ids >= starts[pack.document])
+            places = predicted - 1
+            targets = torch.from_numpy(pack.input_ids[predicted])
         return MicroBatch(
             rows,
             arguments,
@@ -187,6 +206,7 @@ class Packed:
             torch.from_numpy(keys),
             pack,
             places,
+            targets,
         )
 
     def logits(self, module: nn.Module, micro: MicroBatch) -> Tensor:
@@ -217,11 +237,12 @@ class Packed:
         return found.squeeze(0)
 
     def head(self, module: nn.Module, hidden: Tensor, micro: MicroBatch) -> Tensor:
-        """Return the logits of hidden values, (t, h): a row a document, or a token."""
+        """Return the logits of hidden values, (t, h): a row a document, or a predicted token."""
         assert micro.pack is not None
         if self._token == "every":
             model: Any = module
-            logits: Tensor = model.lm_head(hidden)
+            read = torch.from_numpy(micro.places).to(hidden.device)
+            logits: Tensor = model.lm_head(hidden.index_select(0, read))
             return logits
         of = micro.pack.first if self._token == "first" else micro.pack.last
         picked = torch.from_numpy(of[micro.places]).to(hidden.device)
@@ -252,6 +273,8 @@ def why_not_packed(module: nn.Module, data: LabelledRows) -> Reason | None:
     kind = type(module).__name__
     if token_of(module) is None:
         return Reason("packing.no_head", {"model": kind})
+    if token_of(module) == "every" and data.starts is None:
+        data = replace(data, starts=np.ones(len(data), np.int64))
     rows = _probed(data.encoded.lengths)
     training = module.training
     module.eval()
@@ -286,6 +309,7 @@ def on_device(micro: MicroBatch, device: torch.device) -> MicroBatch:
         labels=micro.labels.to(device),
         token_keys=micro.token_keys.to(device),
         document_keys=micro.document_keys.to(device),
+        targets=None if micro.targets is None else micro.targets.to(device),
     )
 
 
@@ -316,10 +340,9 @@ def _apart(
     if packed._token == "every":
         micro = packed.micro_batch(data, rows, seed=0, visit=0)
         assert micro.pack is not None
-        starts = micro.pack.first[micro.places]
-        lengths = data.encoded.lengths[rows]
-        parts = [together[s : s + n] for s, n in zip(starts, lengths, strict=True)]
-        pairs = [(part, one[0, : len(part)]) for part, one in zip(parts, each, strict=True)]
+        order = [int(np.flatnonzero(rows == row)[0]) for row in micro.pack.rows]
+        parts = torch.split(together, [len(each[k]) for k in order])
+        pairs = [(part, each[k]) for part, k in zip(parts, order, strict=True) if len(part)]
     else:
         pairs = [(together[i], one[0]) for i, one in enumerate(each)]
     scale = max(1.0, *(float(one.abs().max()) for _, one in pairs))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe
 
-    from shipworthy.train.execution import Build, Loss, Part, Tokens
+    from shipworthy.train.execution import Build, Loss, Part, Score, Tokens
     from shipworthy.train.mesh import Group
     from shipworthy.train.microbatches import MicroBatch
     from shipworthy.train.packing import Caller
@@ -56,7 +56,8 @@ class _Stage(nn.Module):
                 return stage_output(hidden)
             logits = of.caller.head(of.module, hidden, micro)
         if of.loss is None:
-            of.found[int(number)] = logits.detach()
+            assert of.score is not None
+            of.found.append(of.score(logits.detach(), micro))
             return logits.new_zeros(1)
         return of.loss(logits, micro).reshape(1)
 
@@ -93,7 +94,8 @@ class PipelineExecution(MeshExecution):
         self._copies = group.layout.data
         self.micros: Sequence[MicroBatch] = ()
         self.loss: Loss | None = None
-        self.found: dict[int, Tensor] = {}
+        self.score: Score | None = None
+        self.found: list[tuple[float, float]] = []
         self._schedules: dict[tuple[int, int, bool], Any] = {}
 
     def prepare(self, parts: Sequence[Part], build: Build, tokens: Tokens) -> list[MicroBatch]:
@@ -116,12 +118,12 @@ class PipelineExecution(MeshExecution):
         self._run(micros, loss, losses)
         return [float(value.detach()) for value in losses]
 
-    def logits(self, micros: Sequence[MicroBatch]) -> list[Tensor | None]:
-        """Return the logits of each micro-batch on the last stage, None on the others."""
-        self.found = {}
+    def scores(self, micros: Sequence[MicroBatch], score: Score) -> list[tuple[float, float]]:
+        """Return what `score` says of the logits of each micro-batch, on the last stage."""
+        self.score, self.found = score, []
         with torch.no_grad():
             self._run(micros, None, None)
-        return [self.found.get(number) for number in range(len(micros))]
+        return self.found
 
     def full_weights(self) -> dict[str, Tensor] | None:
         """Return the weights of the whole model by name; None but on the first process."""

@@ -373,6 +373,7 @@ class Run:
             self.execution,
             self.caller,
             self.calibration,
+            objective=self.objective,
             step=self.position.step,
             token_budget=self.token_budget,
         )

@@ -223,6 +223,21 @@ class RaceSettings(BaseModel):
     """Tokens that each training sees; without it those of the project's own recipe."""
 
 
+class LoraSettings(BaseModel):
+    """Narrow adapters beside the matrices, which alone are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rank: int = Field(8, ge=1, le=1024)
+    """Width of an adapter; in [1, 1024]."""
+
+    alpha: float = Field(16.0, gt=0, le=10_000)
+    """What an adapter adds is multiplied by this over its rank; above 0."""
+
+    targets: tuple[str, ...] | Literal["auto"] = "auto"
+    """Names of the layers that get one, as `q_proj`; `auto` is every layer in the blocks."""
+
+
 class TrainSettings(BaseModel):
     """How the parent is fine-tuned."""
 
@@ -236,6 +251,9 @@ class TrainSettings(BaseModel):
 
     learning_rate: float = Field(3e-4, gt=0, le=1)
     """Peak of the learning rate; in (0, 1]."""
+
+    lora: LoraSettings | None = None
+    """Train narrow adapters instead of all weights; they are added to the weights at the end."""
 
     schedule: ScheduleSettings = ScheduleSettings()
     """How the learning rate moves over the run."""
