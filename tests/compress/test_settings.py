@@ -34,6 +34,7 @@ def test_recipes_keep_their_order_and_names() -> None:
     assert expand(settings(recipes=[])) == ()
 
 
+FOUR = ["int4", {"int4": {"group": 64, "keep_float": [0]}}, {"int4": {"group": 128}}]
 LONG = [
     {"int8": {"keep_float": [5, "embeddings", 0]}},
     {"prune": {"share": 0.3, "keep": [5, 0]}},
@@ -54,7 +55,13 @@ def test_the_long_forms_say_what_stays_as_it_is() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", expand(settings(recipes=["bf16", "int8", *LONG])))
+def test_four_bits_are_named_by_group_and_by_what_stays() -> None:
+    recipes = expand(settings(recipes=FOUR))
+    assert [r.name for r in recipes] == ["int4", "int4-group-64-keep-0", "int4-group-128"]
+    assert keeping(recipes[1], ["embeddings"]).name == "int4-group-64-keep-embeddings-0"
+
+
+@pytest.mark.parametrize("recipe", expand(settings(recipes=["bf16", "int8", *LONG, *FOUR])))
 def test_a_recipe_is_written_as_a_project_lists_it(recipe: Recipe) -> None:
     assert expand(settings(recipes=[parse_yaml(written(recipe)).data])) == (recipe,)
 
@@ -71,7 +78,9 @@ def test_keeping_adds_to_what_is_kept() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"recipes": ["int4"]}, "bf16"),
+        ({"recipes": ["int2"]}, "bf16"),
+        ({"recipes": ["int4", {"int4": {"group": 32}}]}, "'int4' stands there twice"),
+        ({"recipes": [{"int4": {"group": 48}}]}, "32, 64 or 128"),
         ({"recipes": [{"prune": 1.0}]}, "less than 1"),
         ({"recipes": [{"prune": 0}]}, "greater than 0"),
         ({"recipes": [{"prune": 0.3, "scope": "all"}]}, "Extra inputs"),

@@ -33,9 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from drawn_answers import answers, drawn, rows_of, runs
 
 ALPHA = 0.025
-QUALITY = [
-    name for name, kind in MEASURES.items() if kind.kind == "quality" and not kind.values
-]
+QUALITY = [name for name, kind in MEASURES.items() if kind.kind == "quality" and not kind.values]
 BOTH = [name for name in QUALITY if "parent" not in MEASURES[name].needs]
 # Macro averages draw replicates: their own tests are in test_macro.py.
 COUNTED = [name for name in BOTH if name not in ("f1", "precision")]

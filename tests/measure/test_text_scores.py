@@ -30,9 +30,7 @@ TEXTS = SENTENCES.map(" ".join)
 
 @pytest.mark.parametrize("name", sorted(TEXT_SCORES))
 @given(answer=TEXTS, response=TEXTS)
-def test_scores_are_shares_and_a_response_is_perfect(
-    name: str, answer: str, response: str
-) -> None:
+def test_scores_are_shares_and_a_response_is_perfect(name: str, answer: str, response: str) -> None:
     score = TEXT_SCORES[name]
     assert 0.0 <= score([answer], [response])[0] <= 1.0
     if words(response):

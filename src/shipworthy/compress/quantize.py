@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.compress.blocks import matrices_by_block, require_blocks
 from shipworthy.compress.parents import require_fp32
+from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
-from shipworthy.model.checkpoint import GRAPH, INFO, companions, write_info
+from shipworthy.core.locale import text
+from shipworthy.model.checkpoint import GRAPH, INFO, companions, read_info, write_info
 from shipworthy.model.onnx_export import export_onnx
 from shipworthy.model.pretrained import load_module, save_variant
 
@@ -32,14 +34,25 @@ if TYPE_CHECKING:
 
 
 def quantize_weights(parent: Path | str, out: Path | str, settings: QuantizeSettings) -> None:
-    """Write a candidate whose weights take 16 or 8 bits.
+    """Write a candidate whose weights take 16, 8 or 4 bits.
 
-    parent: a folder of the runtime `torch`. out: a folder of `torch-bf16` or `onnx-int8`.
-    Raises ModelError where the parent is of another runtime or incomplete, or lacks a block that
-    is to stay in float.
+    parent: a folder of the runtime `torch`. out: a folder of `torch-bf16` or `onnx-int8`, of a
+    language model `torch-int8` or `torch-int4`.
+    Raises ModelError where the parent is of another runtime or incomplete, lacks a block that is to
+    stay in float, or is a classifier that should take 4 bits.
     """
     if settings.weights == "bf16":
         _bf16(parent, out)
+    elif read_info(parent).does != "classify":
+        from shipworthy.compress.weight_only import quantize_language_model
+
+        quantize_language_model(parent, out, settings)
+    elif settings.weights == "int4":
+        raise ModelError(
+            text("error.weight_only.classifier"),
+            folder=parent,
+            fix=text("error.weight_only.classifier.fix"),
+        )
     else:
         _int8(parent, out, settings.keep_float)
 

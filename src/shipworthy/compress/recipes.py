@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.compress.settings import AUTO, Int8Recipe, PruneSettings, QuantizeSettings
+from shipworthy.compress.settings import (
+    AUTO,
+    Int4Recipe,
+    Int8Recipe,
+    PruneSettings,
+    QuantizeSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,8 +74,11 @@ def written(recipe: Recipe) -> str:
     """
     settings = recipe.settings
     if recipe.lever == "quantize":
-        kept = settings.get("keep_float", ())
-        return f"{{int8: {{keep_float: {_listed(kept)}}}}}" if kept else str(settings["weights"])
+        kept, group = settings.get("keep_float", ()), settings.get("group")
+        told = [f"group: {group}"] if group else []
+        told += [f"keep_float: {_listed(kept)}"] if kept else []
+        weights = str(settings["weights"])
+        return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
     share, kept = f"{settings['share']:.10g}", settings.get("keep", ())
     if kept:
         return f"{{prune: {{share: {share}, keep: {_listed(kept)}}}}}"
@@ -79,15 +88,15 @@ def written(recipe: Recipe) -> str:
 def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     """Return the recipe that also leaves some parts as the parent has them.
 
-    parts: numbers of blocks, from 0; for int8 also `embeddings`. Raises ValueError for a recipe
-    that keeps nothing (bf16).
+    parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
+    recipe that keeps nothing (bf16).
     """
     if recipe.lever == "prune":
         kept = {*recipe.settings.get("keep", ()), *parts}
         return _prune(PruneSettings(share=recipe.settings["share"], keep=tuple(kept)))
-    if recipe.settings.get("weights") == "int8":
+    if recipe.settings.get("weights") in ("int8", "int4"):
         floats = {*recipe.settings.get("keep_float", ()), *parts}
-        return _quantize(QuantizeSettings(weights="int8", keep_float=tuple(floats)))
+        return _quantize(QuantizeSettings(**{**recipe.settings, "keep_float": tuple(floats)}))
     raise ValueError(f"{recipe.name} has no parts to keep")
 
 
@@ -96,12 +105,20 @@ def _recipe(named: NamedRecipe) -> Recipe:
         return _quantize(QuantizeSettings(weights=named))
     if isinstance(named, Int8Recipe):
         return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
+    if isinstance(named, Int4Recipe):
+        return _quantize(
+            QuantizeSettings(
+                weights="int4", keep_float=named.int4.keep_float, group=named.int4.group
+            )
+        )
     asked = named.prune
     return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:
-    return Recipe(settings.weights + _suffix(settings.keep_float), "quantize", _said(settings))
+    group = "" if settings.group == 32 else f"-group-{settings.group}"
+    name = settings.weights + group + _suffix(settings.keep_float)
+    return Recipe(name, "quantize", _said(settings))
 
 
 def _prune(settings: PruneSettings) -> Recipe:

@@ -26,13 +26,17 @@ class QuantizeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    weights: Literal["bf16", "int8"]
+    weights: Literal["bf16", "int8", "int4"]
     """`bf16` halves the file and is faster where the processor multiplies bf16; `int8` quarters
-    the file and runs on ONNX Runtime, with the range of activations measured for each input."""
+    the file and runs on ONNX Runtime, with the range of activations measured for each input. Of a
+    language model `int8` and `int4` store the weights alone in so many bits."""
 
     keep_float: tuple[FloatPart, ...] = ()
-    """Parts that `int8` leaves in fp32: numbers of blocks, from 0, and `embeddings`. Larger and
-    slower, and nearer to the parent."""
+    """Parts that stay in fp32 (of a language model in bf16): numbers of blocks, from 0, and
+    `embeddings`. Larger and slower, and nearer to the parent."""
+
+    group: Literal[32, 64, 128] = 32
+    """Weights that share a scale in `int4`; fewer are nearer to the parent and take more room."""
 
     @field_validator("keep_float")
     @classmethod
@@ -90,7 +94,33 @@ class Int8Recipe(BaseModel):
     """Which parts stay in fp32."""
 
 
-NamedRecipe: TypeAlias = Literal["bf16", "int8"] | PruneRecipe | Int8Recipe
+class Int4Options(BaseModel):
+    """What the long form of `int4` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    keep_float: tuple[FloatPart, ...] = ()
+    """Parts that stay in bf16: numbers of blocks, from 0, and `embeddings`."""
+
+    group: Literal[32, 64, 128] = 32
+    """Weights that share a scale."""
+
+    @field_validator("keep_float")
+    @classmethod
+    def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
+        return _once(parts)
+
+
+class Int4Recipe(BaseModel):
+    """The long form of `int4`, for language models: `{int4: {group: 64, keep_float: [0]}}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    int4: Int4Options
+    """How many weights share a scale, and which parts stay in bf16."""
+
+
+NamedRecipe: TypeAlias = Literal["bf16", "int8", "int4"] | PruneRecipe | Int8Recipe | Int4Recipe
 
 AUTO: tuple[NamedRecipe, ...] = (
     "bf16", "int8", PruneRecipe(prune=0.3), PruneRecipe(prune=0.5),
@@ -107,7 +137,8 @@ class CompressSettings(BaseModel):
     """Minutes after which no further candidate is begun; above 0. What was begun is finished."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
-    """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `{prune: share}` and
+    """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of language
+    models), `{int4: {group: ..., keep_float: [...]}}`, `{prune: share}` and
     `{prune: {share: ..., keep: [...]}}`, each once; an empty list makes none. `auto` is bf16, int8,
     prune 0.3 and prune 0.5."""
 
@@ -130,6 +161,10 @@ def _plain(recipe: NamedRecipe) -> str:
         return recipe
     if isinstance(recipe, Int8Recipe):
         return f"int8: keep_float {', '.join(map(str, recipe.int8.keep_float))}"
+    if isinstance(recipe, Int4Recipe):
+        kept = recipe.int4.keep_float
+        told = f" keep_float {', '.join(map(str, kept))}" if kept else ""
+        return f"int4: {recipe.int4.group}{told}" if told or recipe.int4.group != 32 else "int4"
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"
     kept = recipe.prune.keep

@@ -21,7 +21,7 @@ from shipworthy.core.locale.libraries import translated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Runtime: TypeAlias = Literal["torch", "torch-bf16", "onnx", "onnx-int8"]
+Runtime: TypeAlias = Literal["torch", "torch-bf16", "torch-int8", "torch-int4", "onnx", "onnx-int8"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 Does: TypeAlias = Literal["classify", "continue", "respond"]
 """What a model does with a row: tell its class, go on with a text, answer a prompt."""

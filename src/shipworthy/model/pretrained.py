@@ -82,9 +82,7 @@ def load_pretrained(
     return module.eval(), tokenizer
 
 
-def load_language_pretrained(
-    folder: Path | str, *, max_length: int
-) -> tuple[torch.nn.Module, Any]:
+def load_language_pretrained(folder: Path | str, *, max_length: int) -> tuple[torch.nn.Module, Any]:
     """Return an fp32 language model in eval mode and its tokenizer, to start a fine-tune from.
 
     folder: any Hugging Face folder of a causal language model with safetensors and a fast
@@ -148,6 +146,8 @@ def load_module(folder: Path | str) -> torch.nn.Module:
     from transformers import AutoModelForSequenceClassification
 
     info = read_info(folder)
+    if info.runtime in ("torch-int8", "torch-int4"):
+        return _packed_module(folder)
     if info.runtime not in ("torch", "torch-bf16"):
         raise ModelError(
             locale.text("error.runtime.other", runtime=info.runtime, wanted="torch"), folder=folder
@@ -306,6 +306,23 @@ def _language_module(folder: Path | str, dtype: torch.dtype) -> Any:
     if lacking:
         raise ModelError(locale.text("error.pretrained.weight", name=lacking[0]), folder=folder)
     return loaded[0]
+
+
+def _packed_module(folder: Path | str) -> torch.nn.Module:
+    """Return a language model of few bits, which its matrices stay in."""
+    from transformers import AutoConfig, GenerationConfig
+
+    from shipworthy.model.packed import load_packed
+
+    read_config(folder)
+    weight_files(folder)
+    with quiet_transformers(folder):
+        module: Any = load_packed(Path(folder), AutoConfig.from_pretrained(folder, **_LOCAL))
+        if (Path(folder) / "generation_config.json").is_file():
+            settings: Any = GenerationConfig
+            module.generation_config = settings.from_pretrained(folder, local_files_only=True)
+    result: torch.nn.Module = module
+    return result
 
 
 def _check_length(config: Any, max_length: int, folder: Path | str) -> None:
