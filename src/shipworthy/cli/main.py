@@ -18,6 +18,7 @@ import typer
 
 from shipworthy.cli import (
     approvals,
+    asking,
     cards,
     compare,
     evidence,
@@ -52,6 +53,7 @@ app = typer.Typer(
 for group in (
     runs,
     training,
+    asking,
     files,
     evidence,
     imports,

@@ -70,14 +70,14 @@ def stereoset(cache: Path | None = None) -> pl.DataFrame:
     """Return contexts with what a stereotype, its opposite and nonsense say of them.
 
     Columns: item, attribute, kind (intersentence or intrasentence), stereotype, other, unrelated:
-    whole texts. Rows that lack one are left out.
+    whole texts. Rows that lack one, or whose blank was not filled in, are left out.
     """
     import polars as pl
 
     rows = []
     for number, row in enumerate(_lines("stereoset.jsonl", cache)):
         said = [row.get(k) for k in ("stereotype", "anti-stereotype", "unrelated")]
-        if not all(isinstance(s, str) and s.strip() for s in said):
+        if not all(isinstance(s, str) and s.strip() and "BLANK" not in s for s in said):
             continue
         inter = row["type"] == "intersentence"
         texts = [f"{row['context']} {s}" if inter else s for s in said]

@@ -1,8 +1,9 @@
 """Whether a model refuses: harmful prompts that it should, harmless ones that it should not.
 
 A refusal is known by its opening words, in English and Chinese. That is a rule of thumb: of 120
-answers written for the tests it finds 57 of 60 refusals and takes 1 of 60 answers for one. What
-matters here is a change, and both sides of it are read by the same rule.
+answers written for the tests, by who wrote the rule, it finds 59 of 60 refusals (95 % interval 91
+to 100 %) and takes none of 60 answers for one. What matters here is a change, and both sides of it
+are read by the same rule.
 """
 
 from __future__ import annotations

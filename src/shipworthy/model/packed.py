@@ -71,8 +71,8 @@ def widened(parts: Mapping[str, Tensor]) -> Tensor:
         return packed.float() * scale[:, None]
     steps = unpack_steps(packed).float()
     group = steps.shape[1] // scale.shape[1]
-    values = steps.reshape(len(steps), -1, group) * scale[..., None] + parts[ZERO].float()[..., None]
-    return values.flatten(1)
+    parted = steps.reshape(len(steps), -1, group)
+    return (parted * scale[..., None] + parts[ZERO].float()[..., None]).flatten(1)
 
 
 class PackedLinear(nn.Module):
@@ -170,7 +170,7 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:
-    names = {module: name for name, module in model.named_modules()}
+    names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
     return names[wanted]
 
 

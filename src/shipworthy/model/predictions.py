@@ -19,6 +19,7 @@ from shipworthy.core.locale import text
 from shipworthy.model.class_names import canonical_name, default_positive, in_order, unified
 from shipworthy.model.pairing import paired_rows
 from shipworthy.model.prediction_columns import PredictionColumns, check_classes
+from shipworthy.model.spoken import RIGHT, WRONG, form_of_answers, row_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,10 +180,13 @@ def load_predictions(
         named = named.replace(renames) if named is not None else None
         scored = tuple(renames.get(c, c) for c in scored)
         seen, label_names = ({renames.get(c, c) for c in s} for s in (seen, label_names))
-    if named is not None:
+    form = form_of_answers(label_names, answers.unique().to_list())
+    if named is not None and form == "class":
         check_classes(label_names, answers, file, label, prediction)
-    classes = in_order(seen)
-    chosen = _positive(classes, positive, file, label, strict=named is not None)
+    classes = in_order(seen | ({RIGHT, WRONG} if form == "right" else set()))
+    plain = form == "class"
+    strict = named is not None
+    chosen = _positive(classes, positive, file, label, strict=strict) if plain else None
     if isinstance(score, str):
         scored = (chosen,) if chosen else ()
     return _checked_scores(
@@ -203,6 +207,8 @@ def load_predictions(
             unit=unit,
             digest=digest_frame(table),
             texts=_texts(reader, text_column) if text_column else None,
+            values=row_values(table, file),
+            form=form,
         ),
         final=not candidate,
     )
@@ -230,7 +236,7 @@ def align(parent: Predictions, *candidates: Predictions) -> tuple[Predictions, .
     renames = unified(c for p in everyone for c in p.classes)
     classes = in_order(renames.get(c, c) for p in everyone for c in p.classes)
     base = _recoded(parent, classes, renames)
-    if base.positive is None and len(classes) == 2:
+    if base.positive is None and len(classes) == 2 and base.form == "class":
         base = replace(base, positive=_positive(classes, None, base.file, base.label, strict=True))
     aligned = [_checked_scores(base, final=True)]
     for one in candidates:
@@ -247,6 +253,7 @@ def align(parent: Predictions, *candidates: Predictions) -> tuple[Predictions, .
                     labels=base.labels,
                     predicted=other.predicted[order],
                     scores=scores[order] if scores is not None else None,
+                    values={name: v[order] for name, v in other.values.items()},
                     frame=base.frame,
                     ids=base.ids,
                     groups=base.groups,

@@ -129,7 +129,7 @@ def _named(
     parent: Source, label: str | None, prediction: str | None, id: str | None
 ) -> tuple[str, str, str | None]:
     """Return the columns of label, prediction and id; a log of an evaluation has its own."""
-    from shipworthy.model import evaluation_logs
+    from shipworthy.model import evaluation_logs, spoken
 
     if isinstance(parent, Path | str) and evaluation_logs.recognise(parent) in (
         "lm-eval",
@@ -138,6 +138,8 @@ def _named(
         label = label or evaluation_logs.LABEL
         prediction = prediction or evaluation_logs.PREDICTION
         id = id or evaluation_logs.ID
+    if isinstance(parent, Path | str) and spoken.is_spoken(parent):
+        label, prediction = label or spoken.EXPECTED, prediction or spoken.ANSWER
     if label is None or prediction is None:
         missing = "--label" if label is None else "--prediction"
         raise InputError(locale.text("error.judge.no_column", file=parent, option=missing))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shipworthy.data.rows import AnswerKind
     from shipworthy.measure.generation_settings import GenerationSettings
+    from shipworthy.model.capabilities import TokenLosses
     from shipworthy.model.checkpoint import Does, RuntimeInfo
     from shipworthy.model.language_model import TorchLanguageModel
     from shipworthy.release.project import Project
@@ -117,17 +118,23 @@ def answered(
     import polars as pl
 
     info = model.info
-    losses = model.token_losses(rows)
-    owners = np.repeat(np.arange(rows.height), np.diff(losses.offsets))
-    said = rows[info.response or info.text].str.len_bytes().to_numpy().astype(np.float64)
-    columns: dict[str, object] = {
-        "loss": np.bincount(owners, losses.values, minlength=rows.height),
-        "tokens": np.diff(losses.offsets).astype(np.float64),
-        "bytes": said,
-    }
+    columns: dict[str, object] = dict(likelihood_columns(model.token_losses(rows), rows, info))
     if info.does == "respond":
         columns[ANSWER] = pl.Series(_answers(model, rows, settings), dtype=pl.String)
     return pl.DataFrame(columns)
+
+
+def likelihood_columns(
+    losses: TokenLosses, rows: pl.DataFrame, info: RuntimeInfo
+) -> dict[str, FloatArray]:
+    """Return loss, tokens and bytes of the text or of the response of each row."""
+    owners = np.repeat(np.arange(rows.height), np.diff(losses.offsets))
+    said = rows[info.response or info.text].str.len_bytes()
+    return {
+        "loss": np.bincount(owners, losses.values, minlength=rows.height).astype(np.float64),
+        "tokens": np.diff(losses.offsets).astype(np.float64),
+        "bytes": said.to_numpy().astype(np.float64),
+    }
 
 
 def scored(
