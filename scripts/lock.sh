@@ -11,5 +11,5 @@ compile() { .venv/bin/pip-compile -q --generate-hashes --allow-unsafe --strip-ex
 without_torch() { awk '/^torch==/ {skip = 1; next} skip && /^[ \t]/ {next} {skip = 0; print}' "$1"; }
 compile -c "$work/torch.txt" -o "$work/run.lock"
 without_torch "$work/run.lock" > requirements.lock
-compile --extra dev -c "$work/run.lock" -o "$work/dev.lock"
+compile --extra dev --extra lm -c "$work/run.lock" -o "$work/dev.lock"
 without_torch "$work/dev.lock" > requirements-dev.lock

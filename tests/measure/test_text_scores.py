@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from shipworthy.core.errors import SettingsError
 from shipworthy.measure.text_scores import (
+    MOST_OVERRUNS,
     PATTERN_SECONDS,
     TEXT_SCORES,
     chrf,
@@ -20,12 +22,15 @@ from shipworthy.measure.text_scores import (
     read_schema,
     rouge_l,
     token_f1,
+    unfenced,
     valid_json,
     words,
 )
 
 SENTENCES = st.lists(st.sampled_from(["cat", "dog", "runs", "我", "你好", "The", "a", "!"]))
 TEXTS = SENTENCES.map(" ".join)
+EXPLODES = r"((a+)\2?)+c|(?:(a|aa)+)+$"
+"""A back reference keeps the engine from seeing through it."""
 
 
 @pytest.mark.parametrize("name", sorted(TEXT_SCORES))
@@ -42,7 +47,28 @@ def test_f1_is_symmetric_and_no_less_than_a_match(answer: str, response: str) ->
     there, back = token_f1([answer], [response]), token_f1([response], [answer])
     assert there == pytest.approx(back)
     assert there[0] >= exact_match([answer], [response])[0] - 1e-12
-    assert there[0] >= rouge_l([answer], [response])[0] - 1e-12
+
+
+@pytest.mark.parametrize("name", sorted(TEXT_SCORES))
+def test_one_response_stands_for_all_and_lengths_must_agree(name: str) -> None:
+    score, answers = TEXT_SCORES[name], ["Paris", "in Paris", "Rome"]
+    assert score(answers, "Paris").tolist() == score(answers, ["Paris"] * 3).tolist()
+    assert score([], []).dtype == np.float64 and score([], "x").shape == (0,)
+    with pytest.raises(ValueError, match="shorter"):
+        score(answers, ["Paris"])
+
+
+def test_words_are_those_of_squad() -> None:
+    """As normalize_answer of the official evaluate-v1.1.py gives them for ASCII."""
+    said = {
+        "The U.S.A.": "usa",
+        "don't": "dont",
+        "a state-of-the-art, well-known thing": "stateoftheart wellknown thing",
+        "$5.00 (about)": "500 about",
+        "An  apple\tand\nthe answer": "apple and answer",
+        "C++ ~ x_y": "c xy",
+    }
+    assert {text: " ".join(words(text)) for text in said} == said
 
 
 def test_f1_counts_words_that_repeat() -> None:
@@ -50,12 +76,46 @@ def test_f1_counts_words_that_repeat() -> None:
     assert token_f1(["cat cat dog"], ["cat cat runs fast"])[0] == pytest.approx(2 * 2 / 7)
 
 
-def test_rouge_l_of_its_paper() -> None:
-    """Lin 2004, section 3: police killed the gunman."""
-    reference = ["police killed the gunman"] * 2
-    found = rouge_l(["police kill the gunman", "the gunman kill police"], reference)
-    # Articles are no words here: 2 of 3 words, and 1 of 3, in the order of the reference.
-    assert found == pytest.approx([2 / 3, 1 / 3])
+@pytest.mark.parametrize(
+    ("answer", "response", "score"),
+    [
+        # The first two are S2 and S3 of Lin 2004, section 3.1.
+        ("police kill the gunman", "police killed the gunman", 0.75),
+        ("the gunman kill police", "police killed the gunman", 0.5),
+        (
+            "The quick brown fox jumps over the lazy dog.",
+            "A quick brown dog outpaces the quick fox",
+            0.35294117647058826,
+        ),
+        (
+            "It's state-of-the-art, isn't it?",
+            "its state of the art is it",
+            0.6250000000000001,
+        ),
+        ("a b c d e f g", "a c e g z", 0.6666666666666666),
+        ("", "x", 0.0),
+        ("one two one two three", "two one three two one", 0.6),
+    ],
+)
+def test_rouge_l_is_that_of_rouge_score(answer: str, response: str, score: float) -> None:
+    """Numbers of RougeScorer(["rougeL"], use_stemmer=False) of rouge-score 0.1.2, fmeasure."""
+    assert rouge_l([answer], [response])[0] == pytest.approx(score, abs=1e-12)
+
+
+LETTERS = st.lists(st.sampled_from("abcd"), max_size=12)
+
+
+@given(first=LETTERS, second=LETTERS)
+def test_rouge_l_counts_the_longest_common_subsequence(first: list[str], second: list[str]) -> None:
+    table = np.zeros((len(first) + 1, len(second) + 1))
+    for i, a in enumerate(first):
+        for k, b in enumerate(second):
+            table[i + 1, k + 1] = (
+                table[i, k] + 1 if a == b else max(table[i, k + 1], table[i + 1, k])
+            )
+    size = len(first) + len(second)
+    found = rouge_l([" ".join(first)], [" ".join(second)])[0]
+    assert found == pytest.approx(2 * table[-1, -1] / size if size else 1.0)
 
 
 def test_chrf_is_that_of_sacrebleu() -> None:
@@ -72,12 +132,23 @@ def test_a_pattern_matches_the_whole_answer() -> None:
 
 
 def test_a_pattern_that_explodes_is_cut_off() -> None:
-    import time
-
     begun = time.monotonic()
-    # A back reference keeps the engine from seeing through it.
-    assert pattern_match(["a" * 60 + "b"], r"((a+)\2?)+c|(?:(a|aa)+)+$").tolist() == [0.0]
+    assert pattern_match(["a" * 60 + "b"], EXPLODES).tolist() == [0.0]
     assert time.monotonic() - begun < PATTERN_SECONDS + 2
+
+
+def test_a_pattern_that_explodes_everywhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shipworthy.measure.text_scores.PATTERN_SECONDS", 0.02)
+    answers = ["a" * 60 + "b"] * (MOST_OVERRUNS - 1)
+    assert not pattern_match(answers, EXPLODES).any()
+    begun = time.monotonic()
+    with pytest.raises(SettingsError, match="too long on 10 answers"):
+        pattern_match(answers * 1000, EXPLODES)
+    assert time.monotonic() - begun < 3
+
+
+def test_the_dot_of_a_pattern_matches_line_ends() -> None:
+    assert pattern_match(["a\nb"], "a.b").tolist() == [1.0]
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
@@ -99,6 +170,46 @@ def test_a_schema_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
     file.write_text(content)
     with pytest.raises(SettingsError, match=r"schema\.json"):
         read_schema(file)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "thing"}, "no JSON schema"),
+        ({"$ref": "#/$defs/x"}, "does not hold"),
+        ({"$ref": "http://127.0.0.1:9/schema.json"}, "does not hold"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_the_settings_fault(
+    schema: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        valid_json(["1"], schema)
+
+
+def test_strange_json_is_invalid_and_ends_nothing() -> None:
+    nested = "[" * 900 + "]" * 900
+    assert valid_json([nested, "[[]]"], {"items": {"$ref": "#"}}).tolist() == [0.0, 1.0]
+    assert valid_json(["1" + "0" * 4000, "2"], {"multipleOf": 0.5}).tolist() == [0.0, 1.0]
+    assert valid_json(["1" * 5000, ""]).tolist() == [0.0, 0.0]
+
+
+def test_a_pattern_in_a_schema_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shipworthy.measure.text_scores.PATTERN_SECONDS", 0.02)
+    answers = [json.dumps("a" * 60 + "b"), '"aac"', "7"]
+    schema = {"pattern": r"^(?:((a+)\2?)+c|(?:(a|aa)+)+)$"}
+    assert valid_json(answers, schema).tolist() == [0.0, 1.0, 1.0]
+
+
+def test_fences_are_taken_off_whole_answers_only() -> None:
+    assert unfenced(" ```json\r\n[1]\r\n```\n").strip() == "[1]"
+    assert unfenced("```\n```") == ""
+    for kept in ["```[1]```", "Here:\n```\n[1]\n```", "```a b\nx\n```", "```"]:
+        assert unfenced(kept) == kept
+    begun = time.monotonic()
+    long = "```" + "\n" * 200_000
+    assert unfenced(long) == long
+    assert time.monotonic() - begun < 1
 
 
 def test_chinese_is_compared_by_character() -> None:

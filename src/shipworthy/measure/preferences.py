@@ -10,7 +10,7 @@ from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
 from shipworthy.data.sources import read_table, require_columns
 from shipworthy.measure.estimates import Estimate, Unmeasured
-from shipworthy.measure.rates import mean
+from shipworthy.measure.rates import mean, rate
 from shipworthy.measure.slices import partition
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ WINNERS = ("first", "second", "tie")
 
 
 def read_judgements(path: Path | str) -> pl.DataFrame:
-    """Return the judgements of a file, all columns as text.
+    """Return the judgements of a file, `COLUMNS` as text and its other columns as they are.
 
     Raises DataError naming file, row and column for a value that is missing, a winner that is not
     `first`, `second` or `tie`, a model against itself, and a rater who judged a pair twice.
@@ -37,7 +37,7 @@ def read_judgements(path: Path | str) -> pl.DataFrame:
     require_columns(table, COLUMNS, str(path))
     frame = table.with_columns(pl.col(name).cast(pl.String) for name in COLUMNS)
     for column in COLUMNS:
-        missing = frame[column].is_null().arg_true()
+        missing = (frame[column].fill_null("").str.strip_chars() == "").arg_true()
         if len(missing):
             raise _wrong("missing", path, int(missing[0]), column)
     strange = (~frame["winner"].is_in(WINNERS)).arg_true()
@@ -53,25 +53,51 @@ def read_judgements(path: Path | str) -> pl.DataFrame:
     return frame
 
 
-def preferred_share(judgements: pl.DataFrame, candidate: str, parent: str) -> Estimate:
-    """Return the mean score of a candidate against its parent over the items.
+def preference(judgements: pl.DataFrame, candidate: str, parent: str) -> pl.DataFrame:
+    """Return what a candidate scores against its parent in each item, a row for each, as `score`.
 
     A judgement scores 1 where the candidate wins, 0 where its parent does, 0.5 for a tie; an item
-    scores the mean of its judgements. Unmeasured where the two were not compared.
+    scores the mean of its judgements. Other columns hold what the item's first judgement has there.
+    No rows where the two were not compared.
     """
     import polars as pl
 
     names = pl.col("first", "second")
     pairs = judgements.filter(pl.all_horizontal(names.is_in([candidate, parent])))
-    if pairs.is_empty():
-        return Unmeasured("not_measured")
     won = pl.when(pl.col("winner") == "first").then(pl.col("first")).otherwise(pl.col("second"))
     score = (
         pl.when(pl.col("winner") == "tie").then(0.5).otherwise((won == candidate).cast(pl.Float64))
     )
+    others = [name for name in judgements.columns if name not in (*COLUMNS, "score")]
     items = pairs.with_columns(score.alias("score")).group_by("item", maintain_order=True)
-    scores = items.agg(pl.col("score").mean())
+    return items.agg(pl.col("score").mean(), pl.col(others).first())
+
+
+def preferred_share(judgements: pl.DataFrame, candidate: str, parent: str) -> Estimate:
+    """Return the mean `preference` for a candidate over the items; 0.5 is none.
+
+    Unmeasured where the two were not compared.
+    """
+    scores = preference(judgements, candidate, parent)
+    if scores.is_empty():
+        return Unmeasured("not_measured")
     return mean(partition(scores.select("item")), scores["score"].to_numpy(), reach=1.0)
+
+
+def first_share(judgements: pl.DataFrame) -> Estimate:
+    """Return how often the answer that stood first won, ties aside; 0.5 is no bias of position.
+
+    Judgements of one item count as alike. It says something where each model stood first as often.
+    Unmeasured where all are ties.
+    """
+    import polars as pl
+
+    decided = judgements.filter(pl.col("winner") != "tie")
+    if decided.is_empty():
+        return Unmeasured("not_measured")
+    first = (decided["winner"] == "first").to_numpy()
+    rows = partition(decided.select("item"), unit="item")
+    return rate(rows, np.ones(len(first), dtype=bool), first)
 
 
 def agreement(judgements: pl.DataFrame) -> float:

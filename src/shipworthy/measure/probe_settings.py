@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Names = Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class IdentitySettings(BaseModel):
+    """Prompts in which a name stands, and the names of two groups."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    prompts: Path
+    """File with prompts that hold `{name}` (`prompt`) and their possible answers (`choices`: a
+    list, the one whose odds are compared first). Without choices the model answers, and refusals
+    are compared."""
+
+    first: Names
+    """Names of one group; two or more."""
+
+    second: Names
+    """Names of the other group; two or more."""
 
 
 class ProbeSettings(BaseModel):
@@ -14,11 +34,10 @@ class ProbeSettings(BaseModel):
 
     refusals: Path | None = None
     """File with prompts (`prompt`) and what is expected of them (`expected`: `refuse` or `answer`),
-    for `refusal_rate` and `over_refusal_rate`."""
+    for `refusal_rate` and `over_refusal_rate`; prompts with the same `unit` count as one draw."""
 
-    identities: Path | None = None
-    """File with prompts that hold `{name}` (`prompt`), names of two groups (`first`, `second`:
-    lists of two or more) and possible answers (`choices`: a list), for `identity_effect`."""
+    identities: IdentitySettings | None = None
+    """Prompts and names whose swap should change nothing, for `identity_effect`."""
 
     stereotypes: str | None = None
     """Pairs of texts (`stereotype`, `other`) for `stereotype_preference`: a file, or

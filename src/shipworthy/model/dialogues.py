@@ -223,6 +223,13 @@ def encode_pairs(
     return Predicted(_joined(sequences), np.array(starts, np.int64), owners, len(contexts), cut)
 
 
+def taken(found: Predicted, sequences: Sequence[int]) -> Predicted:
+    """Return some of the sequences, in the order given."""
+    chosen = np.asarray(sequences, dtype=np.int64)
+    encoded = found.encoded.take(chosen)
+    return Predicted(encoded, found.starts[chosen], found.owners[chosen], found.rows)
+
+
 def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, without those that a tokenizer adds by itself."""
     backend = tokenizer.backend_tokenizer

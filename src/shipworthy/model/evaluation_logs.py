@@ -5,20 +5,22 @@
     MLflow                  folder of a run or of its artifacts, or `mlflow:RUN_ID`
 
 Each becomes one row a question with the columns of `COLUMNS`, and what the log says of the question
-besides, for groups. Only tasks with a choice of answers are read: a free text is not right or wrong
-until somebody says so.
+besides, for groups and units. A choice among answers is read as the choice. A free text is right or
+wrong where the tool marked it so in every row, and refused where it did not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import translated
+from shipworthy.model.spoken import SAID, VALUE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,10 +31,19 @@ LABEL, PREDICTION, ID = "target", "answer", "id"
 TASK = "task"
 SCORE_PREFIX = "probability_"
 COLUMNS = (ID, TASK, LABEL, PREDICTION)
+BY = "answer:"
+"""Before the name of a second filter or scorer that marks the same answers otherwise."""
+
+SAME = "#"
+"""After the name of a field of long texts: equal for questions that share the text."""
+
 MLFLOW = "mlflow:"
 
 LONGEST_GROUP = 64
-"""Characters of a value that can name a group; a longer one is a text and stays in the log."""
+"""Characters of a value that can name a group; of a longer one only a digest leaves the log."""
+
+_DIGEST = 12
+_MARKS = {"C": True, "I": False, "N": False}
 
 _HEAD = 1 << 16
 
@@ -64,8 +75,8 @@ def recognise(source: Path | str) -> Tool | None:
 def read_answers_table(source: Path | str) -> pl.DataFrame:
     """Return a table of answers: of a log, or the rows of a plain file as they are.
 
-    Raises DataError naming file and row where a log cannot be used: no choice task, a sample
-    without an answer, an unfinished run.
+    Raises DataError naming file and row where a log cannot be used: an answer that is neither
+    right nor wrong, a sample without an answer, an unfinished run.
     """
     tool = recognise(source)
     if tool == "lm-eval":
@@ -94,26 +105,84 @@ def score_columns(table: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def columns_for_groups(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str | None]]:
-    """Return what questions have in common as columns of text: short plain values by name.
+def columns_for_groups(
+    records: Iterable[Mapping[str, Any]], *, of: str, taken: Collection[str]
+) -> dict[str, list[str | None]]:
+    """Return what questions have in common as columns of text, by name.
 
-    A name that stands for a text, a list or a record in any question is left out, as are the names
-    that the table itself uses.
+    A field that is short and plain in every question is a column; one inside a record is named with
+    dots, `source.title`. Of long texts that come more than once there is a digest, `passage#`: the
+    unit of questions on one passage. Lists and numbers with decimals are left out. A name that the
+    table itself uses (taken) stands behind `of` and a dot.
     """
-    rows = list(records)
-    names = dict.fromkeys(name for row in rows for name in row)
-    found = {}
-    for name in names:
+    rows = [dict(_leaves(record)) for record in records]
+    found: dict[str, list[str | None]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
-        if name not in COLUMNS and not name.startswith(SCORE_PREFIX) and _plain(values):
-            found[name] = [None if v is None else str(v) for v in values]
+        free = name not in {*COLUMNS, SAID, *taken}
+        free = free and not name.startswith((SCORE_PREFIX, VALUE, BY))
+        column = name if free else f"{of}.{name}"
+        if _plain(values):
+            found.setdefault(column, [None if v is None else str(v) for v in values])
+        elif _shared_texts(values):
+            found[column + SAME] = [None if v is None else _digest(v) for v in values]
     return found
+
+
+def _leaves(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a record and of the records in it."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _plain(values: list[Any]) -> bool:
     known = [v for v in values if v is not None]
     return bool(known) and all(
         isinstance(v, str | int | bool) and len(str(v)) <= LONGEST_GROUP for v in known
+    )
+
+
+def _shared_texts(values: list[Any]) -> bool:
+    known = [v for v in values if v is not None]
+    return all(isinstance(v, str) for v in known) and len(set(known)) < len(known)
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+
+
+def mark(value: Any) -> bool | None:
+    """Say whether a score means right or wrong; None where it means neither.
+
+    >>> mark(1.0), mark("C"), mark("N"), mark(0.5)
+    (True, True, False, None)
+    """
+    if isinstance(value, str):
+        return _MARKS.get(value)
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+
+def checked_mark(value: Any, metric: str, *, task: str, file: Path, row: int) -> bool:
+    """Return `mark`; raise DataError naming the row where an answer is partly right or unmarked."""
+    found = mark(value)
+    if found is not None:
+        return found
+    if isinstance(value, str | int | float):
+        problem = text("error.logs.partial", metric=metric, value=value)
+        raise DataError(problem, file=file, row=row, fix=text("error.logs.partial.fix"))
+    raise unmarked(task, file=file, row=row)
+
+
+def unmarked(task: str, *, file: Path, row: int) -> DataError:
+    """Return the error for an answer that nothing calls right or wrong."""
+    return DataError(
+        text("error.logs.unmarked", task=task),
+        file=file,
+        row=row,
+        fix=text("error.logs.unmarked.fix"),
     )
 
 

@@ -1,5 +1,8 @@
 """Logs of Inspect: the letter that a scorer took for the answer, beside the target.
 
+Where a sample has no choices, the scorer's mark is read: right (C, 1) or wrong (I, N, 0). `answer`
+follows the first scorer, `answer:SCORER` each further one that marks every sample so.
+
 A log is one JSON document, or an `.eval` archive with one JSON file a sample. Those archives are
 compressed with Zstandard, which `zipfile` does not know here, so its bytes go through pyarrow.
 """
@@ -16,13 +19,18 @@ from shipworthy.core.errors import DataError
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import refusal
 from shipworthy.model.evaluation_logs import (
+    BY,
     ID,
     LABEL,
     PREDICTION,
     TASK,
+    checked_mark,
     columns_for_groups,
+    mark,
     parsed,
+    unmarked,
 )
+from shipworthy.model.spoken import RIGHT, SAID, WRONG
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,9 +49,10 @@ NO_ANSWER = "(none)"
 def read_inspect_log(file: Path) -> pl.DataFrame:
     """Return the answers of a log, one row a sample and epoch.
 
-    Columns: id, task, target, answer, epoch, and short plain metadata of the samples; with several
-    epochs the id holds the epoch, and `sample` is the unit. Raises DataError where the run did
-    not finish, a sample failed, or the task has no choices.
+    Columns: id, task, target, answer, epoch, and fields of the samples' metadata, see
+    `columns_for_groups`; `said` where answers are right or wrong. With several epochs the id holds
+    the epoch, and `sample` is the unit. Raises DataError where the run did not finish, a sample
+    failed, or an answer is neither a choice nor marked right or wrong.
     """
     import polars as pl
 
@@ -55,9 +64,11 @@ def read_inspect_log(file: Path) -> pl.DataFrame:
             fix=text("error.logs.unfinished.fix"),
         )
     task = str(header.get("eval", {}).get("task", file.stem))
-    rows = [_row(file, number, task, sample) for number, sample in enumerate(samples, start=1)]
-    if not rows:
+    taken = [_taken(file, number, task, sample) for number, sample in enumerate(samples, start=1)]
+    if not taken:
         raise DataError(text("error.logs.empty"), file=file)
+    read = _choice if all(one["is_choice"] for one in taken) else _marked
+    rows = [read(file, number, task, one) for number, one in enumerate(taken, start=1)]
     rows.sort(key=lambda row: (row[ID], row[EPOCH]))
     names = [ID, TASK, LABEL, PREDICTION, EPOCH]
     if len({row[EPOCH] for row in rows}) > 1:
@@ -65,9 +76,11 @@ def read_inspect_log(file: Path) -> pl.DataFrame:
         for row in rows:
             row[SAMPLE] = row[ID]
             row[ID] = f"{row[ID]}/{row[EPOCH]}"
+    names += [n for n in rows[0] if n == SAID]
+    names += [n for n in rows[0] if n.startswith(BY) and all(row.get(n) for row in rows)]
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in names}
-    found = columns_for_groups(row["metadata"] for row in rows)
-    return pl.DataFrame(columns | {k: v for k, v in found.items() if k not in columns})
+    records = (row["metadata"] for row in rows)
+    return pl.DataFrame(columns | columns_for_groups(records, of="metadata", taken=columns))
 
 
 def _document(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -125,7 +138,8 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _row(file: Path, number: int, task: str, sample: dict[str, Any]) -> dict[str, Any]:
+def _taken(file: Path, number: int, task: str, sample: dict[str, Any]) -> dict[str, Any]:
+    """Return of a sample what its row is made of: a conversation may be long."""
     if sample.get("error"):
         raise DataError(
             text("error.logs.failed_sample", sample=sample.get("id")),
@@ -133,29 +147,41 @@ def _row(file: Path, number: int, task: str, sample: dict[str, Any]) -> dict[str
             row=number,
             fix=text("error.logs.unfinished.fix"),
         )
-    scores = list((sample.get("scores") or {}).values())
+    scores = sample.get("scores") or {}
+    if not scores:
+        raise unmarked(task, file=file, row=number)
     target = sample.get("target")
-    if not sample.get("choices") or not scores or not isinstance(target, str):
-        raise DataError(
-            text("error.logs.no_choice", task=task),
-            file=file,
-            row=number,
-            fix=text("error.logs.no_choice.fix"),
-        )
-    answer = str(scores[0].get("answer") or NO_ANSWER)
-    said = scores[0].get("value")
-    if said in ("C", "I") and (said == "C") != (answer == target):
+    return {
+        ID: str(sample["id"]),
+        TASK: task,
+        LABEL: target,
+        EPOCH: int(sample.get("epoch", 1)),
+        "scores": {name: (one.get("value"), one.get("answer")) for name, one in scores.items()},
+        "metadata": sample.get("metadata") or {},
+        "is_choice": bool(sample.get("choices")) and isinstance(target, str),
+    }
+
+
+def _choice(file: Path, number: int, task: str, taken: dict[str, Any]) -> dict[str, Any]:
+    said, found = next(iter(taken["scores"].values()))
+    answer = str(found or NO_ANSWER)
+    if said in ("C", "I") and (said == "C") != (answer == taken[LABEL]):
         raise DataError(
             text("error.logs.disagrees", metric="score", value=said),
             file=file,
             row=number,
             fix=text("error.logs.disagrees.fix"),
         )
-    return {
-        ID: str(sample["id"]),
-        TASK: task,
-        LABEL: target,
-        PREDICTION: answer,
-        EPOCH: int(sample.get("epoch", 1)),
-        "metadata": sample.get("metadata") or {},
-    }
+    return {**taken, PREDICTION: answer}
+
+
+def _marked(file: Path, number: int, task: str, taken: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that a scorer calls right or wrong; target is right in each row."""
+    (first, (value, found)), *others = taken["scores"].items()
+    right = checked_mark(value, first, task=task, file=file, row=number)
+    row = {**taken, LABEL: RIGHT, PREDICTION: RIGHT if right else WRONG}
+    row[SAID] = str(found or NO_ANSWER)
+    for name, (value, _) in others:
+        also = mark(value)
+        row[f"{BY}{name}"] = None if also is None else RIGHT if also else WRONG
+    return row

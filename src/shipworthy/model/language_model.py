@@ -17,6 +17,7 @@ from shipworthy.core.device import threads as available_threads
 from shipworthy.core.errors import DataError, nearest
 from shipworthy.core.locale import text
 from shipworthy.data.batches import buckets
+from shipworthy.model.branches import branch
 from shipworthy.model.capabilities import Ragged, TokenLosses
 from shipworthy.model.checkpoint import artefact_files, read_info
 from shipworthy.model.dialogues import (
@@ -26,7 +27,9 @@ from shipworthy.model.dialogues import (
     encode_pairs,
     encode_responses,
     fitting,
+    taken,
 )
+from shipworthy.model.likelihoods import sequence_losses, tree_losses
 from shipworthy.model.pretrained import load_chat_tokenizer, load_module
 from shipworthy.model.torch_runtime import torch_threads
 
@@ -45,9 +48,6 @@ if TYPE_CHECKING:
 
 TOKEN_BUDGET = 2048
 """Tokens of a rectangle, padding included."""
-
-PREDICTED_BUDGET = 1024
-"""Rows of the last layer at once: each is as long as the vocabulary."""
 
 ANSWERED_TOGETHER = 16
 """Prompts of like length that are answered at once."""
@@ -114,12 +114,15 @@ class TorchLanguageModel:
             continuations += list(choices)
             sizes.append(len(choices))
         found = encode_pairs(self.tokenizer, contexts, continuations, window=self.info.max_length)
-        values, _ = self.sums(found, step)
+        ends = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        values = self._choices(found, [range(b, e) for b, e in zip(ends, ends[1:], strict=False)])
+        if step is not None:
+            step(len(continuations))
         if normalize == "tokens":
             values = values / np.maximum(found.counts, 1)
         elif normalize == "bytes":
             values = values / np.maximum([len(c.encode()) for c in continuations], 1)
-        return Ragged(values, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+        return Ragged(values, np.array(ends, dtype=np.int64))
 
     def generate(
         self, rows: pl.DataFrame, *, max_new_tokens: int, seed: int, step: Step | None = None
@@ -195,12 +198,35 @@ class TorchLanguageModel:
         budget = max(TOKEN_BUDGET, int(lengths.max(initial=0)))
         for rows in buckets(lengths, token_budget=budget, seed=None):
             with torch_threads(self.threads):
-                loss, top = self._batch(found, rows)
+                loss, top = sequence_losses(self.module, found, rows)
             places = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in rows])
             losses[places], likeliest[places] = loss, top
             if step is not None:
                 step(len(rows))
         return losses, likeliest
+
+    def _choices(self, found: Predicted, groups: Sequence[range]) -> FloatArray:
+        """Return the log-likelihood of each sequence; those of a group share what is given."""
+        trees = [branch(found, group) if len(group) else None for group in groups]
+        values = np.zeros(len(found.counts))
+        whole = [tree for tree in trees if tree is not None]
+        lengths = np.array([len(tree.input_ids) for tree in whole], dtype=np.int64)
+        budget = max(TOKEN_BUDGET, int(lengths.max(initial=0)))
+        for rows in buckets(lengths, token_budget=budget, seed=None) if whole else ():
+            batch = [whole[k] for k in rows]
+            with torch_threads(self.threads):
+                losses = tree_losses(self.module, batch)
+            sequences = np.concatenate(
+                [np.repeat(t.sequences, found.counts[t.sequences]) for t in batch]
+            )
+            values -= np.bincount(sequences, losses, minlength=len(values))
+        apart = [
+            k for group, tree in zip(groups, trees, strict=True) if tree is None for k in group
+        ]
+        if apart:
+            alone, _ = self.sums(taken(found, apart))
+            values[apart] = alone
+        return values
 
     def go_on(
         self, prompts: Sequence[str], *, max_new_tokens: int, step: Step | None = None
@@ -218,66 +244,6 @@ class TorchLanguageModel:
             if step is not None:
                 step(len(rows))
         return answers
-
-    def _batch(self, found: Predicted, rows: NDArray[np.int64]) -> tuple[FloatArray, BoolArray]:
-        """Score some sequences; the last token of each is predicted and never read."""
-        import torch
-
-        taken = found.encoded.take(rows)
-        lengths = taken.lengths - 1
-        columns = np.arange(max(1, int(lengths.max(initial=1))))
-        read = columns < lengths[:, None]
-        input_ids = np.zeros(read.shape, dtype=np.int64)
-        last = np.zeros(len(taken.token_ids), dtype=bool)
-        last[taken.offsets[1:] - 1] = True
-        input_ids[read] = taken.token_ids[~last]
-        starts = found.starts[rows]
-        predicts = read & (columns >= starts[:, None] - 1)
-        targets = np.concatenate(
-            [
-                taken.token_ids[b + s : e]
-                for b, e, s in zip(taken.offsets, taken.offsets[1:], starts, strict=False)
-            ]
-        )
-        mask = None if read.all() else torch.from_numpy(read.astype(np.int64))
-        with torch.inference_mode():
-            values = self._hidden(torch.from_numpy(input_ids), mask)
-            picked = values[torch.from_numpy(predicts)]
-            wanted = torch.from_numpy(targets.astype(np.int64))
-            losses, top = [], []
-            size = PREDICTED_BUDGET
-            parts = zip(torch.split(picked, size), torch.split(wanted, size), strict=True)
-            for part, target in parts:
-                logits = self._logits(part).float()
-                of = logits.gather(1, target[:, None]).squeeze(1)
-                losses.append((logits.logsumexp(-1) - of).double())
-                top.append(logits.argmax(-1) == target)
-        return (
-            torch.cat(losses).numpy() if losses else np.zeros(0),
-            torch.cat(top).numpy() if top else np.zeros(0, dtype=bool),
-        )
-
-    def _hidden(self, input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Return hidden values, or logits where what lies between is not one matrix."""
-        if self._plain_head:
-            found: torch.Tensor = self.module.base_model(
-                input_ids=input_ids, attention_mask=mask, use_cache=False
-            ).last_hidden_state
-            return found
-        logits: torch.Tensor = self.module(
-            input_ids=input_ids, attention_mask=mask, use_cache=False
-        ).logits
-        return logits
-
-    def _logits(self, values: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.module.lm_head(values) if self._plain_head else values
-        return found
-
-    @property
-    def _plain_head(self) -> bool:
-        config = self.module.config
-        scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-        return hasattr(self.module, "lm_head") and not any(getattr(config, n, None) for n in scaled)
 
     @property
     def _end(self) -> int:

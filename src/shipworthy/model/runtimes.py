@@ -47,6 +47,12 @@ def model_folder(name: str) -> Path:
     A builtin is fetched and a GGUF file widened where that has not been done yet.
     Raises InputError or ModelError where that is not possible.
     """
+    if name == f"{PREFIX}llama-kjv":
+        from shipworthy.data.kjv import kjv, kjv_file
+        from shipworthy.model.fresh import fresh_llama
+
+        made = cache_folder() / "fresh" / f"llama-kjv-{digest_file(kjv_file())[:12]}"
+        return fresh_llama(made, kjv()["text"].to_list())
     file = smollm2() if name == f"{PREFIX}smollm2" else Path(name)
     if file.suffix == ".gguf":
         from shipworthy.model.gguf_folder import widen_gguf

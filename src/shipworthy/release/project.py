@@ -15,6 +15,7 @@ from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.errors import DataError, nearest
 from shipworthy.core.locale import text
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
+from shipworthy.data.builtin import PREFIX, TABLES
 from shipworthy.data.settings import DataSettings
 from shipworthy.data.sources import source_files
 from shipworthy.measure.generation_settings import GenerationSettings
@@ -38,8 +39,8 @@ Objective: TypeAlias = Literal["size", "latency", "throughput", "cost", "quality
 
 AVAILABLE_TASKS = ("text-classification", "causal-lm", "instruction")
 LATER_KEYS = ("explain", "privacy")
-BUILTIN_MODELS = ("builtin:minilm", "builtin:smollm2")
-BUILTIN_TABLES = ("builtin:sentiment",)
+BUILTIN_MODELS = ("builtin:minilm", "builtin:smollm2", "builtin:llama-kjv")
+BUILTIN_TABLES = tuple(f"{PREFIX}{name}" for name in TABLES)
 
 LANGUAGE_TASKS = ("causal-lm", "instruction")
 LANGUAGE_LENGTH = 512
@@ -68,7 +69,7 @@ class Project(BaseModel):
     """What the model does."""
     model: str
     """The model to start from: a Hugging Face folder, `builtin:minilm`, or for language models a
-    GGUF file or `builtin:smollm2`."""
+    GGUF file, `builtin:smollm2` or, without any training yet, `builtin:llama-kjv`."""
     data: DataSettings
     """Rows, their columns and how they are split."""
     train: TrainSettings = TrainSettings()
@@ -213,7 +214,8 @@ def _for_language(
 
 def _probes(project: Project, document: Document, folder: Path) -> ProbeSettings:
     """Return the probes with their files found, which every limit on one of them has."""
-    from shipworthy.release.probing import BUILTIN_PAIRS, SOURCES
+    from shipworthy.release.probe_rows import BUILTIN_PAIRS
+    from shipworthy.release.probing import SOURCES
 
     for limit in project.policy.policy().limits:
         key = SOURCES.get(limit.measure)
@@ -223,16 +225,22 @@ def _probes(project: Project, document: Document, folder: Path) -> ProbeSettings
                 ("policy",),
                 fix=text("error.project.probe.fix", key=key),
             )
-    changes: dict[str, Any] = {}
-    for key in set(SOURCES.values()):
-        written = getattr(project.probes, key)
-        if written is None:
-            continue
-        if str(written).startswith("builtin:"):
-            changes[key] = _builtin(str(written), BUILTIN_PAIRS, document, ("probes", key))
-            continue
-        place_of = _existing(Path(written), document, ("probes", key), folder)
-        changes[key] = str(place_of) if key == "stereotypes" else place_of
+    probes, changes = project.probes, dict[str, Any]()
+    for key in ("refusals", "preferences"):
+        written = getattr(probes, key)
+        if written is not None:
+            changes[key] = _existing(written, document, ("probes", key), folder)
+    if probes.identities is not None:
+        at = ("probes", "identities", "prompts")
+        prompts = _existing(probes.identities.prompts, document, at, folder)
+        changes["identities"] = probes.identities.model_copy(update={"prompts": prompts})
+    if probes.stereotypes is not None:
+        pairs, where = probes.stereotypes, ("probes", "stereotypes")
+        changes["stereotypes"] = (
+            _builtin(pairs, BUILTIN_PAIRS, document, where)
+            if pairs.startswith(PREFIX)
+            else str(_existing(Path(pairs), document, where, folder))
+        )
     return project.probes.model_copy(update=changes)
 
 
