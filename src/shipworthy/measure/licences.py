@@ -43,7 +43,10 @@ _SAME = {
 
 @dataclass(frozen=True)
 class Licensed:
-    """A part that a model is made of. part: `model` or `rows`; licence: None where none is told."""
+    """A part that a model is made of.
+
+    part: `model`, `adapter` or `rows`; licence: None where none is told.
+    """
 
     part: str
     name: str

@@ -41,12 +41,17 @@ def load_language_model(folder: Path | str, *, threads: int | None = None) -> To
     return load(folder, threads=threads)
 
 
-def model_folder(name: str) -> Path:
-    """Return the Hugging Face folder of a model: of a builtin, of a GGUF file, or the user's own.
+def model_folder(name: str, adapter: Path | None = None) -> Path:
+    """Return the Hugging Face folder of a model, with an adapter added to it where there is one.
 
+    name: of a builtin, of a GGUF file, or the user's own folder. adapter: a folder of peft.
     A builtin is fetched and a GGUF file widened where that has not been done yet.
     Raises InputError or ModelError where that is not possible.
     """
+    if adapter is not None:
+        from shipworthy.model.adapters import merged
+
+        return merged(model_folder(name), adapter, cache_folder())
     if name == f"{PREFIX}llama-kjv":
         from shipworthy.data.kjv import kjv, kjv_file
         from shipworthy.model.fresh import fresh_llama

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.digest import digest_file, digest_folder, digest_json
 from shipworthy.core.errors import StageError
 from shipworthy.core.stages import Stage, StageCache, key_of
-from shipworthy.model.runtimes import model_folder
 from shipworthy.release.language import answer_kind
 from shipworthy.release.made import CLASSES, MODEL, ROWS, SPLIT_COLUMN, Made, classes, part
+from shipworthy.release.project import start_folder
 
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
@@ -201,7 +201,7 @@ class Workshop:
 
         project = self.project
         columns = project.data
-        model = model_folder(project.model)
+        model = start_folder(project)
         key: dict[str, Any] = dict(
             inputs={"rows": data.digest, "model": digest_folder(model)},
             settings={
@@ -230,7 +230,7 @@ class Workshop:
         """Fine-tune the parent."""
         project = self.project
         recipe = self.recipe(data)
-        model = model_folder(project.model)
+        model = start_folder(project)
         settings = {
             "train": recipe.reported(),
             "text": project.data.text,
@@ -328,7 +328,7 @@ class Workshop:
         from shipworthy.release.probing import probe_inputs
 
         digest = (
-            digest_folder(model_folder(self.project.model))
+            digest_folder(start_folder(self.project))
             if asked is None
             else asked.candidate.artefact_digest
         )

@@ -24,7 +24,6 @@ from shipworthy.measure.licences import Licensed, forbidding
 from shipworthy.measure.preferences import agreement, preferred_share, read_judgements
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
-from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
@@ -38,6 +37,7 @@ from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.probing import flip_notes, probe_numbers
+from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.training_section import training_record
@@ -152,7 +152,7 @@ def _origins(bench: Bench) -> dict[str, Any]:
     rows = pl.read_parquet(bench.data.folder / ROWS)
     return {
         "data": count_data(rows, SPLIT_COLUMN, project.data, classes=classes(bench.data)),
-        "model": model_origin(project.model, model_folder(project.model)),
+        "model": model_origin(project.model, start_folder(project)),
     }
 
 
@@ -239,7 +239,7 @@ def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler
 
 def _licensed(bench: Bench) -> tuple[Licensed, ...]:
     project = bench.shop.project
-    return licensed(project, model_folder(project.model))
+    return licensed(project, start_folder(project))
 
 
 def _notes(bench: Bench, split: str) -> list[Phrase]:

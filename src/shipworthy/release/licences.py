@@ -30,10 +30,11 @@ def licensed(project: Project, folder: Path) -> tuple[Licensed, ...]:
     builtin = [name for name in sources if name.startswith(PREFIX)]
     rows = said.data.licence or (licence_of(builtin[0]) if builtin else None)
     name = builtin[0] if builtin else project.data.source or project.data.train or ""
-    return (
-        Licensed("model", _short(project.model), base),
-        Licensed("rows", _short(name), rows),
-    )
+    found = [Licensed("model", _short(project.model), base)]
+    if project.adapter is not None:
+        own = declared_licence(project.adapter)[0]
+        found.append(Licensed("adapter", project.adapter.name, own))
+    return (*found, Licensed("rows", _short(name), rows))
 
 
 def _short(name: str) -> str:
@@ -52,4 +53,5 @@ def licence_note(parts: Sequence[Licensed]) -> Phrase:
         )
         for part in parts
     }
-    return Phrase("run.note.licences", words)
+    key = "run.note.licences_adapter" if "adapter" in words else "run.note.licences"
+    return Phrase(key, words)

@@ -29,7 +29,6 @@ from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
-from shipworthy.model.runtimes import model_folder
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
@@ -43,6 +42,7 @@ from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.probing import asked_probes
+from shipworthy.release.project import start_folder
 from shipworthy.release.record import REPORT, read_record
 from shipworthy.release.run_folder import check_copies, put_together, write_documents
 from shipworthy.team.roster import load_roster
@@ -359,9 +359,7 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "contaminated": [project.data.contamination.share, project.data.contamination.meaning]
         if asks(bench.policy)
         else None,
-        "licences": [
-            [one.part, one.licence] for one in licensed(project, model_folder(project.model))
-        ],
+        "licences": [[one.part, one.licence] for one in licensed(project, start_folder(project))],
         # A tie is broken by it.
         "order": [one.candidate.name for one in bench.everyone],
     }

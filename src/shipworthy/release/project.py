@@ -21,6 +21,7 @@ from shipworthy.data.sources import source_files
 from shipworthy.measure.generation_settings import GenerationSettings
 from shipworthy.measure.probe_settings import ProbeSettings
 from shipworthy.measure.settings import SpeedSettings
+from shipworthy.model.runtimes import model_folder
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
@@ -70,6 +71,8 @@ class Project(BaseModel):
     model: str
     """The model to start from: a Hugging Face folder, `builtin:minilm`, or for language models a
     GGUF file, `builtin:smollm2` or, without any training yet, `builtin:llama-kjv`."""
+    adapter: Path | None = None
+    """Folder of a LoRA adapter that is added to a language model before anything else."""
     data: DataSettings
     """Rows, their columns and how they are split."""
     train: TrainSettings = TrainSettings()
@@ -119,6 +122,11 @@ def load_project(path: Path | str, *, root: Path | None = None) -> Project:
     return _resolved(project, document, root or Path(path).resolve().parent)
 
 
+def start_folder(project: Project) -> Path:
+    """Return the folder of the model that training starts from; fetched or made where need be."""
+    return model_folder(project.model, project.adapter)
+
+
 def _refuse_later_keys(document: Document) -> None:
     if isinstance(document.data, dict):
         for key in document.data:
@@ -133,6 +141,8 @@ def _resolved(project: Project, document: Document, folder: Path) -> Project:
         "model": _model(project.model, document, folder),
         "data": _data(project.data, document, folder),
     }
+    if project.adapter is not None:
+        changes["adapter"] = _existing(project.adapter, document, ("adapter",), folder)
     if project.task in LANGUAGE_TASKS:
         changes |= _for_language(project, changes["data"], document, folder)
     changes["probes"] = _probes(project, document, folder)

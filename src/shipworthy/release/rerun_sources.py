@@ -21,10 +21,10 @@ from shipworthy.core.records import Candidate, RelativeTo
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.measure.licences import forbidding
-from shipworthy.model.runtimes import model_folder
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
 from shipworthy.release.places import PROJECT
+from shipworthy.release.project import start_folder
 from shipworthy.release.ruler import Subject
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Models(Source):
         if candidate.id not in self._subjects:
             folder = self._folder(candidate)
             size = Fact(np.array([size_bytes(folder) / 1e6]))
-            parts = licensed(self.project, model_folder(self.project.model))
+            parts = licensed(self.project, start_folder(self.project))
             numbers: Numbers = {
                 ("size_mb", "none"): size,
                 (LICENCES, "none"): forbidding(parts),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shipworthy.model.runtimes import load_language_model, model_folder
+from shipworthy.model.runtimes import load_language_model
 from shipworthy.release.language import language_info
+from shipworthy.release.project import start_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,5 @@ def model_to_probe(project: Project, folder: Path | None) -> TorchLanguageModel:
 
     info = language_info(project)
     assert info is not None
-    module, tokenizer = load_language_pretrained(
-        model_folder(project.model), max_length=info.max_length
-    )
+    module, tokenizer = load_language_pretrained(start_folder(project), max_length=info.max_length)
     return TorchLanguageModel(module, tokenizer, info)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import number, text
-from shipworthy.model.runtimes import model_folder
 from shipworthy.release.artefacts import TOKENS
 from shipworthy.release.made import MODEL, part
 from shipworthy.release.places import CACHE
+from shipworthy.release.project import start_folder
 from shipworthy.train.settings import ParallelSettings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shipworthy.core.stages import Stage
+    from shipworthy.data.batches import Texts
     from shipworthy.release.project import Project
     from shipworthy.train.fitted import Fitted
 
@@ -194,8 +195,10 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
 
     from shipworthy.data.order import step_rows
     from shipworthy.data.tokens import encode_cached
-    from shipworthy.model.pretrained import load_tokenizer
+    from shipworthy.model.pretrained import load_chat_tokenizer, load_tokenizer
+    from shipworthy.release.language import language_info
     from shipworthy.release.pipeline import run_project
+    from shipworthy.train.language import language_rows
     from shipworthy.train.schedules import run_rates
     from shipworthy.train.selection import select
 
@@ -204,10 +207,16 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
     data = finished.stages[0]
     settings = project.train
     rows = select(part(data, "train"), settings.rows, unit=project.data.unit, seed=project.seed)
-    found = encode_cached(
-        load_tokenizer(model_folder(project.model)), rows[project.data.text].to_list(),
-        max_length=settings.max_length, cache=root / CACHE / TOKENS,
-    )  # fmt: skip
+    language = language_info(project)
+    found: Texts
+    if language is not None:
+        tokenizer = load_chat_tokenizer(start_folder(project))
+        found = language_rows(rows, tokenizer, language, split="train").encoded
+    else:
+        found = encode_cached(
+            load_tokenizer(start_folder(project)), rows[project.data.text].to_list(),
+            max_length=settings.max_length, cache=root / CACHE / TOKENS,
+        )  # fmt: skip
     tokens = settings.schedule.progress == "tokens"
     sizes = [
         int(found.lengths[step].sum()) if tokens else len(step)
@@ -220,8 +229,8 @@ def preview(project: Project, root: Path, *, wait: bool = False) -> Preview:
     rates = run_rates(settings.schedule, peak=settings.learning_rate, sizes=sizes)
     behind = np.cumsum(sizes) - np.asarray(sizes) / 2
     return Preview(
-        settings.schedule.name, len(sizes), rows.height * settings.epochs,
-        found.tokens * settings.epochs, rates, behind / sum(sizes),
+        settings.schedule.name, len(sizes), len(found) * settings.epochs,
+        int(found.lengths.sum()) * settings.epochs, rates, behind / sum(sizes),
     )  # fmt: skip
 
 
@@ -231,7 +240,7 @@ def _check_layout(project: Project) -> None:
 
     layout, rows = project.train.parallel, project.train.batch_size.global_rows
     if layout != "auto":
-        check_layout(layout, read_config(model_folder(project.model)), rows)
+        check_layout(layout, read_config(start_folder(project)), rows)
 
 
 def _layout(written: str) -> ParallelSettings:
