@@ -21,6 +21,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from shipworthy.core.device import device_flags
+
 HERE = Path(__file__).resolve().parent
 PEER_SCRIPT = HERE / "peers" / "peft_trainer.py"
 PEER_PYTHON = HERE.parent / ".peers" / "hf" / "bin" / "python"
@@ -104,7 +106,12 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     file = folder / "rows.json"
     file.write_text(json.dumps(listed))
     tokens = sum(len(one["input_ids"]) for one in listed[size:])
-    found: dict[str, Any] = {"rows": number, "steps": given.steps, "tokens": tokens}
+    found: dict[str, Any] = {
+        "device_flags": list(device_flags()),
+        "rows": number,
+        "steps": given.steps,
+        "tokens": tokens,
+    }
     for precision in given.precisions:
         common = {
             "model": str(model), "rows": str(file), "rows_a_step": size, "number": number,
@@ -144,6 +151,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def show(found: dict[str, Any], precisions: list[str]) -> None:
     """Print the result as lines for people."""
+    print("machine:", " ".join(found["device_flags"]))
     print(f"{found['steps']} timed steps, {found['tokens']:,} tokens, prompts and answers of BBQ")
     for precision in precisions:
         for name, side in found[precision]["sides"].items():

@@ -112,7 +112,7 @@ def test_any_text_gets_one_answer_a_row_and_none_is_both(answers: list[str]) -> 
 
 @given(st.text(alphabet="i can'tsorybuhelpw 我不能帮抱歉,.\"\n<think>/", max_size=20_000))
 def test_no_text_takes_long(answer: str) -> None:
-    is_refusal([answer * 10])
+    assert is_refusal([answer * 10]).shape == (1,)
 
 
 # -- both sides ------------------------------------------------------------------------------------

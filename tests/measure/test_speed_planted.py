@@ -152,6 +152,7 @@ def onnx_folder(folder: Path) -> Path:
 
 
 def test_a_real_model_is_timed_from_text_and_from_ids(tmp_path):
+    from shipworthy.measure.estimates import Unmeasured
     from shipworthy.measure.settings import SpeedSettings
     from shipworthy.measure.shown import assess
     from shipworthy.measure.speed import SPEED_MEASURES, measure_speed, speed_estimates
@@ -170,10 +171,16 @@ def test_a_real_model_is_timed_from_text_and_from_ids(tmp_path):
     assert set(records.frame["artefact_digest"]) == {artefact_digest(folder)}
     value = {}
     for (name, _), estimate in speed_estimates(records, "parent", parent="parent").items():
+        if isinstance(estimate, Unmeasured):
+            continue
         shown = assess(estimate)
         assert 0 < shown.low[0] <= shown.value[0] <= shown.high[0] < np.inf
         value[name] = shown.value[0]
-    assert set(value) == set(SPEED_MEASURES)
+    by_token = {
+        "time_to_first_token_ms", "inter_token_latency_ms", "tokens_per_s", "kv_cache_mb",
+        "cost_per_million_tokens",
+    }  # fmt: skip
+    assert set(value) == set(SPEED_MEASURES) - by_token
     assert value["latency_p50_ms"] <= value["latency_p95_ms"]
     assert value["latency_p50_ids_ms"] < value["latency_p50_ms"]
     assert value["throughput_rows_per_s"] < value["throughput_ids_rows_per_s"]

@@ -15,7 +15,7 @@ from tests.model.tiny_language import CHAT, tiny_language
 
 from shipworthy.core.errors import DataError, ModelError, SettingsError
 from shipworthy.model.branches import branch
-from shipworthy.model.capabilities import LanguageModel, require
+from shipworthy.model.capabilities import LanguageModel, missing
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.dialogues import Template, encode_documents, encode_pairs, encode_responses
 from shipworthy.model.language_model import TorchLanguageModel
@@ -51,7 +51,7 @@ def whole_losses(model: TorchLanguageModel, ids: list[int]) -> np.ndarray:
 
 
 def test_it_has_the_capability(model: TorchLanguageModel) -> None:
-    require(model, LanguageModel, purpose="tests")  # type: ignore[type-abstract]
+    assert missing(model, LanguageModel) == ()
 
 
 def test_losses_are_those_of_transformers(model: TorchLanguageModel) -> None:
@@ -197,3 +197,19 @@ def test_a_folder_without_template_says_so(tmp_path: Path) -> None:
     assert Template(tokenizer)("Hi") == "Hi\n"
     with pytest.raises(ModelError, match="no chat template"):
         Template(tokenizer, "chat")
+
+
+def test_a_very_long_text_is_encoded_in_parts(
+    model: TorchLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shipworthy.model import dialogues
+
+    text = "the cat sat on a mat " * 400
+    whole = encode_documents(model.tokenizer, [text], window=64)
+    monkeypatch.setattr(dialogues, "LONGEST_PART", 300)
+    parts = encode_documents(model.tokenizer, [text, "x" * 1000], window=64)
+    first = parts.owners == 0
+    assert parts.encoded.token_ids[: len(whole.encoded.token_ids)].tolist() == (
+        whole.encoded.token_ids.tolist()
+    )
+    assert int(first.sum()) == len(whole.counts)

@@ -104,7 +104,7 @@ def test_after_a_hundred_kills(
         print(f"\n{killer.hit.total()} kills before {completed} ends: {dict(killer.hit)}")
 
 
-FEW_BYTES = 20_000
+FEW_BYTES = 60_000
 """Rows fit into a file of this size, weights do not."""
 
 

@@ -262,3 +262,39 @@ def test_probes_ask_prompts_of_their_own(place: Path, finished: Finished) -> Non
 def test_a_limit_on_a_probe_needs_its_prompts(place: Path) -> None:
     with pytest.raises(SettingsError, match=r"probes\.refusals"):
         run(place, PROJECT + ASKED)
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(
+    finished: Finished, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shipworthy.measure.generation_settings import GenerationSettings
+    from shipworthy.release import language
+
+    stage = next(s for s in finished.stages if s.name == "train")
+    rows = pl.read_csv(place / "rows.csv")[:50]
+    settings = GenerationSettings(max_new_tokens=3)
+    whole, answered, asked = tmp_path / "whole", language.answered, []
+    whole.mkdir()
+    language.write_language_answers(
+        stage.folder / "model", rows, settings, whole, work=tmp_path / "once"
+    )
+    monkeypatch.setattr(language, "BLOCK_ROWS", 10)
+
+    def counted(model: Any, block: pl.DataFrame, told: Any) -> pl.DataFrame:
+        asked.append(block.height)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return answered(model, block, told)
+
+    monkeypatch.setattr(language, "answered", counted)
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    arguments = (stage.folder / "model", rows, settings, parts)
+    with pytest.raises(KeyboardInterrupt):
+        language.write_language_answers(*arguments, work=tmp_path / "work")
+    assert not list(parts.iterdir())
+    language.write_language_answers(*arguments, work=tmp_path / "work")
+    assert len(asked) == 4 + 2 and not (tmp_path / "work").exists()
+    one, other = (pl.read_parquet(p / "answers.parquet") for p in (whole, parts))
+    assert one["answer"].to_list() == other["answer"].to_list()
+    np.testing.assert_allclose(one["loss"].to_numpy(), other["loss"].to_numpy(), rtol=1e-4)

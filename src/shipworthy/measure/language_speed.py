@@ -57,6 +57,8 @@ def measure_language_speed(
     """
     if not prompts:
         raise DataError(text("error.speed.no_text"), fix=text("error.speed.no_text.fix"))
+    if parent not in folders:
+        raise ValueError(f"the parent {parent!r} is not among {', '.join(folders)}")
     digests = {name: artefact_digest(folder) for name, folder in folders.items()}
     settings = settings.model_copy(update={"threads": settings.threads or processors()})
     about = [digests, list(prompts), settings.model_dump(), seed, device_class(), WORKER]
@@ -161,7 +163,7 @@ class _Round:
         return first, gaps, whole
 
     def _together(self, worker: Worker) -> tuple[float, float, float]:
-        """Seconds and tokens of the timed batches, and the largest cache that they held, MB."""
+        """Seconds and tokens of the timed batches, and the largest cache of the first ones, MB."""
         size, timeout = self.settings.concurrency, self.settings.answer_timeout_seconds
         nanoseconds, tokens, cache = 0, 0, 0.0
         for number, start in enumerate(range(0, len(self.together), size)):
@@ -169,7 +171,9 @@ class _Round:
                 "answer", timeout=timeout, prompts=self.together[start : start + size],
                 new_tokens=self.settings.new_tokens,
             )  # fmt: skip
-            cache = max(cache, times["cache_mb"])
+            if number <= DROPPED:
+                # These are answered by each candidate, however soon its time is up.
+                cache = max(cache, times["cache_mb"])
             if number < DROPPED:
                 continue
             nanoseconds += times["stamps"][-1] - times["stamps"][0]

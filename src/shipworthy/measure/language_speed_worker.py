@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,20 +41,27 @@ def answer(prompts: Sequence[str], new_tokens: int) -> dict[str, Any]:
 
     from shipworthy.model.torch_runtime import torch_threads
 
+    name = _cache_name()
     with torch_threads(_model.threads), torch.inference_mode():
         stamps = [time.perf_counter_ns()]
         tokens, mask = _model.padded(prompts, room=new_tokens)
         cache = None
         for _ in range(new_tokens):
             found = _model.module(
-                input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True,
-                logits_to_keep=1,
+                input_ids=tokens, attention_mask=mask, use_cache=True, logits_to_keep=1,
+                **{name: cache},
             )  # fmt: skip
-            cache = found.past_key_values
+            cache = getattr(found, name)
             tokens = found.logits[:, -1].argmax(-1, keepdim=True)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             stamps.append(time.perf_counter_ns())
     return {"stamps": stamps, "cache_mb": _held(cache) / 1e6}
+
+
+def _cache_name() -> str:
+    """Return what the model calls its keys and values: `past_key_values` has a second name."""
+    known = signature(_model.module.forward).parameters
+    return "cache" if "cache" in known else "past_key_values"
 
 
 def _held(cache: Any) -> float:

@@ -76,6 +76,14 @@ class SpeedSettings(BaseModel):
     answer_timeout_seconds: float = Field(600.0, gt=0)
     """Seconds after which 50 requests or one batch without an answer are an error; above 0."""
 
+    def in_full(self) -> SpeedSettings:
+        """Return the settings of the full form: what the short one reduced is as usual again."""
+        reduced = {
+            k for k, few in _SHORT.items() if self.form == "short" and getattr(self, k) == few
+        }
+        kept = self.model_dump(exclude={"form", *reduced})
+        return SpeedSettings(**kept | {"requests": max(self.requests, LEAST_FULL_REQUESTS)})
+
     @model_validator(mode="before")
     @classmethod
     def _fill_short_form(cls, values: Any) -> Any:

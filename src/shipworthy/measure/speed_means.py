@@ -14,7 +14,7 @@ import numpy as np
 
 from shipworthy.core.records import RelativeTo
 from shipworthy.measure.catalogue import MEASURES
-from shipworthy.measure.estimates import Estimate, Mean, Unmeasured
+from shipworthy.measure.estimates import Estimate, Fact, Mean, Unmeasured
 from shipworthy.measure.settings import LEAST_PROCESSES
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ graph takes their texts one by one. peak_memory_mb is the whole process (interpr
 model, single requests and batches) in 1e6 bytes.
 """
 
+_COUNTED = frozenset({"kv_cache_mb"})
+"""Measures that are counted and not timed: where all processes agree, there is no error."""
+
+_AGREED = 1e-9
+"""Largest relative distance of counts that agree: they were divided, so that last digits differ."""
+
 
 def speed_estimates(
     records: SpeedRecords, candidate: str, *, parent: str
@@ -43,8 +49,9 @@ def speed_estimates(
     """Return the estimate of every speed measure, absolute ("none") and against the parent.
 
     A value is exp of the mean log over processes; a change is a ratio, candidate over parent, 1
-    where nothing changed. Fewer than five processes carry the reason `too_few_processes`, and so do
-    changes measured in the short form. What was not timed is Unmeasured; the parent has no changes.
+    where nothing changed. What all processes counted alike is a Fact. Fewer than five processes
+    carry the reason `too_few_processes`, and so do changes measured in the short form. What was not
+    timed is Unmeasured; the parent has no changes.
     """
     found: dict[tuple[str, RelativeTo], Estimate] = {}
     short = records.said(candidate, "form") == "short"
@@ -53,18 +60,28 @@ def speed_estimates(
     same = digest is not None and digest == records.said(parent, "artefact_digest")
     for measure in SPEED_MEASURES:
         own, base = records.values(candidate, measure), records.values(parent, measure)
-        logs = np.log(list(own.values()))
+        values = np.array(list(own.values()))
         unsettled = _told(records.unsettled(candidate))
-        method = f"t on logs of {len(logs)} fresh processes{form}{unsettled}"
-        found[measure, "none"] = _mean(logs, method)
+        method = f"t on logs of {len(values)} fresh processes{form}{unsettled}"
+        found[measure, "none"] = _counted(measure, values) or _mean(np.log(values), method)
         if candidate == parent:
             continue
         shared = [k for k in own if k in base]
-        ratios = np.log([own[k] / base[k] for k in shared])
+        ratios = np.array([own[k] / base[k] for k in shared])
         unsettled = _told(records.unsettled(candidate) + records.unsettled(parent))
         method = f"paired t on logs of {len(ratios)} rounds{form}{unsettled}"
-        found[measure, "parent"] = _mean(ratios, method, undecided=short, identical=same)
+        exact = None if short or same else _counted(measure, ratios)
+        found[measure, "parent"] = exact or _mean(
+            np.log(ratios), method, undecided=short, identical=same
+        )
     return found
+
+
+def _counted(measure: str, values: FloatArray) -> Fact | None:
+    """Return what enough processes counted alike: with no spread, no t would ever decide it."""
+    if measure not in _COUNTED or len(values) < LEAST_PROCESSES:
+        return None
+    return Fact(values[:1]) if np.ptp(values) <= _AGREED * values[0] else None
 
 
 def _told(unsettled: int) -> str:

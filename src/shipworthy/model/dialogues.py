@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 CHAT = "chat"
 AUTO = "auto"
 PLAIN = "{prompt}\n"
+LONGEST_PART = 1_000_000
+"""Characters that a tokenizer is handed at once."""
+
+ROWS_AT_ONCE = 4096
 _ASKED, _SAID = "prompt-4f2a", "response-9c1d"
 
 
@@ -236,7 +240,12 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     backend.no_truncation()
     backend.no_padding()
     try:
-        found = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        found: list[list[int]] = []
+        for start in range(0, len(texts), ROWS_AT_ONCE):
+            some = [_parts(one) for one in texts[start : start + ROWS_AT_ONCE]]
+            flat = [part for parts in some for part in parts]
+            encoded = iter(backend.encode_batch_fast(flat, add_special_tokens=False))
+            found += [[t for _ in parts for t in next(encoded).ids] for parts in some]
     except TypeError:
         row = next((k for k, one in enumerate(texts) if not isinstance(one, str)), 0)
         raise DataError(
@@ -244,7 +253,22 @@ def _ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
             row=row + 1,
             fix=text("error.batches.not_text.fix"),
         ) from None
-    return [one.ids for one in found]
+    return found
+
+
+def _parts(one: str) -> list[str]:
+    """Cut a very long text before white space: a tokenizer's own record is 100 times the text."""
+    if not isinstance(one, str):
+        raise TypeError
+    if len(one) <= LONGEST_PART:
+        return [one]
+    parts, start = [], 0
+    while len(one) - start > LONGEST_PART:
+        end = one.rfind(" ", start + LONGEST_PART // 2, start + LONGEST_PART)
+        end = start + LONGEST_PART if end < 0 else end
+        parts.append(one[start:end])
+        start = end
+    return [*parts, one[start:]]
 
 
 def _joined(sequences: Sequence[Sequence[int]]) -> Encoded:

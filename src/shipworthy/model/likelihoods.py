@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from shipworthy.model.branches import Branched
@@ -28,6 +28,8 @@ PREDICTED_BUDGET = 1024
 
 def tree_losses(module: Any, batch: Sequence[Branched]) -> FloatArray:
     """Return the loss of each predicted token of some trees, in their order."""
+    import torch
+
     longest = max(len(tree.input_ids) for tree in batch)
     input_ids = np.zeros((len(batch), longest), dtype=np.int64)
     positions = np.zeros((len(batch), longest), dtype=np.int64)
@@ -56,6 +58,8 @@ def sequence_losses(
     module: Any, found: Predicted, rows: NDArray[np.int64]
 ) -> tuple[FloatArray, BoolArray]:
     """Score some sequences; the last token of each is predicted and never read."""
+    import torch
+
     taken = found.encoded.take(rows)
     lengths = taken.lengths - 1
     columns = np.arange(max(1, int(lengths.max(initial=1))))
@@ -84,6 +88,8 @@ def _losses(
     module: Any, picked: torch.Tensor, wanted: torch.Tensor
 ) -> tuple[FloatArray, BoolArray]:
     """Return the loss of each wanted token, and whether it was the likeliest one."""
+    import torch
+
     losses, top = [], []
     size = PREDICTED_BUDGET
     parts = zip(torch.split(picked, size), torch.split(wanted, size), strict=True)

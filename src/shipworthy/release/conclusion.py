@@ -256,7 +256,8 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
         notes.append(Phrase("run.note.bf16"))
     if project.speed.form == "short":
-        counts = {"processes": project.speed.processes, "requests": project.speed.requests}
+        timed = project.speed.requests if classes(bench.data) else project.speed.answers
+        counts = {"processes": project.speed.processes, "requests": timed}
         notes.append(Phrase("run.note.short_form", counts))
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from shipworthy.measure.estimates import Fact
-from shipworthy.measure.settings import LEAST_FULL_REQUESTS
+from shipworthy.measure.language_speed import DROPPED
 from shipworthy.measure.speed_sample import LEAST_DROPPED
 from shipworthy.release.next_plan import Background
 from shipworthy.release.next_step import Clock
@@ -15,6 +15,7 @@ from shipworthy.release.next_step import Clock
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
     from shipworthy.core.records import Candidate
+    from shipworthy.measure.settings import SpeedSettings
     from shipworthy.release.made import Made
     from shipworthy.release.pipeline import Bench
     from shipworthy.release.ruler import Ruler, Subject
@@ -51,9 +52,20 @@ def _seconds(bench: Bench, made: Made, place: int) -> float:
 def _clock(bench: Bench) -> Clock:
     """What one process of each candidate takes in the full form."""
     settings = bench.shop.project.speed
-    requests = max(settings.requests, LEAST_FULL_REQUESTS)
-    longer = (LEAST_DROPPED + requests) / (LEAST_DROPPED + settings.requests)
+    longer = times_longer(settings, language=bench.shop.language is not None)
     return Clock(bench.speed.seconds / settings.processes * longer, settings.processes)
+
+
+def times_longer(settings: SpeedSettings, *, language: bool) -> float:
+    """Return how many times the work of a process is in the full form; 1 or more.
+
+    language: whether answers of a language model are timed, token by token, in place of requests.
+    """
+    full = settings.in_full()
+    if not language:
+        return (LEAST_DROPPED + full.requests) / (LEAST_DROPPED + settings.requests)
+    tokens = [(DROPPED + s.answers) * s.new_tokens for s in (full, settings)]
+    return tokens[0] / tokens[1]
 
 
 def _parts(parent: Made) -> int:

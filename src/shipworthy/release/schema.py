@@ -42,10 +42,17 @@ def _team() -> type[BaseModel]:
     return TeamSettings
 
 
+def _ask() -> type[BaseModel]:
+    from shipworthy.release.ask import AskSettings
+
+    return AskSettings
+
+
 SUBJECTS: dict[str, Callable[[], type[BaseModel]]] = {
     "project": _project,
     "policy": _policy,
     "team": _team,
+    "ask": _ask,
 }
 
 

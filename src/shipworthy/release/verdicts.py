@@ -233,6 +233,7 @@ def _not_measured(question: Question, measurements: pl.DataFrame) -> list[Phrase
         for kind, key in kinds.items()
         if not any(MEASURES[m].kind == kind for m in present)
     ]
-    if not present & {"log_loss", "auc"}:
+    # A language model tells no classes: nothing is missing.
+    if not any(MEASURES[m].values for m in present) and not present & {"log_loss", "auc"}:
         missing.append(Phrase("judge.missing.scores"))
     return missing

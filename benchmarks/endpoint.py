@@ -1,0 +1,142 @@
+"""What asking a server costs beyond the server's own time, beside a bare loop in the same run.
+
+Run it with `python benchmarks/endpoint.py [--json]`. A server in a process of its own answers each
+request after a sleep and tells in its answer how long it took. Overhead is the time of a request
+less that. Ours keeps every answer in a file, which the bare loop of http.client does not; both send
+the same bodies over one kept connection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+from shipworthy.core.device import device_flags
+
+GOAL_MS = 2.0
+SLEEP_SECONDS = 0.005
+
+
+def serve() -> None:
+    """Answer for ever; print the port first."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            """Answer after a sleep."""
+            begun = perf_counter()
+            self.rfile.read(int(self.headers["Content-Length"]))
+            sleep(SLEEP_SECONDS)
+            answer = {
+                "choices": [{"text": "an answer of a few words"}],
+                "usage": {"prompt_tokens": 20, "completion_tokens": 6},
+                "seconds": perf_counter() - begun,
+            }
+            content = json.dumps(answer).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+            self.wfile.write(head + content)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+def body(number: int) -> dict[str, Any]:
+    """Return a request that differs from all others."""
+    prompt = f"Question {number}: " + "what is to be done about it? " * 20
+    return {"model": "m", "prompt": prompt, "max_tokens": 16, "temperature": 0, "seed": 0}
+
+
+def ours(port: int, requests: int, first: int, cache: Path) -> list[float]:
+    """Return the overhead of each request, ms."""
+    from shipworthy.model.endpoint_http import Server
+    from shipworthy.model.endpoint_settings import EndpointSettings
+
+    server = Server(EndpointSettings(url=f"http://127.0.0.1:{port}/v1", model="m"), cache)
+    found = []
+    for number in range(first, first + requests):
+        begun = perf_counter()
+        answer = server.post("/completions", body(number))
+        found.append((perf_counter() - begun - answer["seconds"]) * 1e3)
+    return found
+
+
+def bare(port: int, requests: int, first: int) -> list[float]:
+    """Return the overhead of each request without anything around it, ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    found = []
+    for number in range(first, first + requests):
+        begun = perf_counter()
+        head = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/completions", json.dumps(body(number)), head)
+        answer = json.loads(connection.getresponse().read())
+        found.append((perf_counter() - begun - answer["seconds"]) * 1e3)
+    connection.close()
+    return found
+
+
+def measure(requests: int, rounds: int) -> dict[str, Any]:
+    """Take both in turn and return median and 95th percentile of each, ms."""
+    command = [sys.executable, __file__, "--serve"]
+    told: dict[str, list[float]] = {"shipworthy": [], "bare loop": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+    ):
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        cache = Path(folder) / "answers.sqlite"
+        ours(port, 20, 10**9, cache), bare(port, 20, 10**9)
+        for number in range(rounds):
+            first = number * requests
+            told["shipworthy"] += ours(port, requests, first, cache)
+            told["bare loop"] += bare(port, requests, first)
+        server.terminate()
+    found: dict[str, Any] = {"requests": requests * rounds, "server_ms": SLEEP_SECONDS * 1e3}
+    for name, values in told.items():
+        found[name] = {
+            "median_ms": statistics.median(values),
+            "p95_ms": sorted(values)[int(0.95 * len(values))],
+        }
+    found["device_flags"] = list(device_flags())
+    found["more_ms"] = found["shipworthy"]["median_ms"] - found["bare loop"]["median_ms"]
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    if given.serve:
+        serve()
+        return
+    found = measure(given.requests, given.rounds)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    print("machine:", " ".join(found["device_flags"]))
+    for name in ("shipworthy", "bare loop"):
+        one = found[name]
+        print(f"{name}: median {one['median_ms']:.2f} ms, p95 {one['p95_ms']:.2f} ms overhead")
+    print(f"{found['requests']} requests; {found['more_ms']:.2f} ms more (goal {GOAL_MS} in all)")
+
+
+if __name__ == "__main__":
+    main()
