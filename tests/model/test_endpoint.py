@@ -20,7 +20,7 @@ from tests.model.completions_server import CompletionsServer, Handler, serve
 from tests.model.tiny_language import tiny_language
 
 from shipworthy.core.errors import DataError, InputError, ModelError
-from shipworthy.model import endpoint_http
+from shipworthy.model import endpoint_client
 from shipworthy.model.capabilities import LanguageModel, require
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.endpoint import EndpointLanguageModel
@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> TorchLanguageModel:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_http, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint_client, "FIRST_WAIT", 0.01)
 
 
 @contextmanager

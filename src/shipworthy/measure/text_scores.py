@@ -134,8 +134,8 @@ def valid_json(answers: Sequence[str], schema: Any = None) -> FloatArray:
     r"""Return 1 where an answer is JSON, in a code fence or bare, and keeps the schema if any.
 
     schema: read by version 2020-12; nothing that it refers to is fetched. An answer does not keep
-    it where it is nested too deeply, has a number too large to judge, or takes a `pattern` longer than
-    `PATTERN_SECONDS`; names in `patternProperties` have no such limit.
+    it where it is nested too deeply, has a number too large to judge, or takes a `pattern` longer
+    than `PATTERN_SECONDS`; names in `patternProperties` have no such limit.
     Raises SettingsError for a schema that is none or refers to what it does not hold.
 
     >>> valid_json(['{"a": 1}', '```json\n[1]\n```', "{a: 1}", "NaN"]).tolist()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,10 +11,14 @@ import numpy as np
 from shipworthy.core.errors import DataError, ModelError, nearest
 from shipworthy.core.locale import text
 from shipworthy.model.capabilities import Ragged, TokenLosses
-from shipworthy.model.endpoint_http import Cost, Server, TooLongError
+from shipworthy.model.endpoint_cache import question
+from shipworthy.model.endpoint_client import Client, said
+from shipworthy.model.endpoint_cost import Cost, Request, estimated
+from shipworthy.model.endpoint_http import TooLongError
+from shipworthy.model.endpoint_replies import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import polars as pl
@@ -24,6 +29,11 @@ if TYPE_CHECKING:
 
 PLAIN = "{prompt}\n"
 
+COMPLETIONS, CHAT = "/completions", "/chat/completions"
+
+_ABOUT_LIKELIHOODS = ("echo", "logprob", "max_tokens")
+"""Words of a server that refuses to tell likelihoods."""
+
 
 class EndpointLanguageModel:
     """A server with the capability `LanguageModel`.
@@ -33,17 +43,36 @@ class EndpointLanguageModel:
     """
 
     def __init__(
-        self, settings: EndpointSettings, info: RuntimeInfo, *, cache: Path | None = None
+        self,
+        settings: EndpointSettings,
+        info: RuntimeInfo,
+        *,
+        cache: Path | None = None,
+        stream: bool = False,
     ) -> None:
-        """Read the key; nothing is asked yet. cache: file of answers."""
+        """Read the key; nothing is asked yet.
+
+        cache: file of answers. stream: whether answers are taken piece by piece, so that `requests`
+        has the time to the first piece and those between pieces.
+        """
         self.settings, self.info = settings, info
-        self.server = Server(settings, cache)
+        self.server = Client(settings, cache, stream=stream)
         self.empty = 0
 
     @property
     def cost(self) -> Cost:
         """What was asked of the server so far."""
-        return self.server.cost
+        return self.server.purse.cost
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """Tokens and times of each request that was answered so far, in the order of answers."""
+        return tuple(self.server.purse.requests)
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of the numbers of `cost`: a line where tokens are guessed."""
+        guessed = sum(one.guessed for one in self.requests)
+        return [text("endpoint.guessed", count=guessed)] if guessed else []
 
     def generate(
         self, rows: pl.DataFrame, *, max_new_tokens: int, seed: int, step: Step | None = None
@@ -54,19 +83,35 @@ class EndpointLanguageModel:
         does not answer.
         """
         bodies = self._asked(rows, max_new_tokens, seed)
-        found = [_answer(one) for one in self._all(self._path, bodies, step)]
+        found = [said(one) for one in self._all(self._path, bodies, step)]
         self.empty += sum(not one.strip() for one in found)
         return found
 
     def estimate(self, rows: pl.DataFrame, *, max_new_tokens: int) -> Cost:
-        """Return what asking for answers (and likelihoods) would cost at most; nothing is asked."""
-        bodies = self._asked(rows, max_new_tokens, 0)
-        if self.settings.likelihoods and self.settings.protocol == "completions":
-            bodies += [self._told(p + r) for p, r in self._pairs(rows)]
-        parts = [self.server.estimated(body) for body in bodies]
+        """Return what the rows would cost at most; nothing is asked.
+
+        Counted are answers, or the likelihood of choices where there are some, and the likelihood
+        of texts and responses where the server tells it; what is in the cache costs nothing.
+        """
+        tells = self.settings.likelihoods and self.settings.protocol == "completions"
+        continues = self.info.does == "continue"
+        if tells and self.info.choices and not continues:
+            asked = [(COMPLETIONS, self._told(p + c)) for p, c in self._choices(rows)[0]]
+        elif tells and continues:
+            asked = []
+        else:
+            asked = [(self._path, body) for body in self._asked(rows, max_new_tokens, 0)]
+        if tells:
+            asked += [(COMPLETIONS, self._told(p + r)) for p, r in self._pairs(rows)]
+        cache = self.server.cache
+        parts = {}
+        for path, body in asked:
+            key = question(self.settings.url, path, body)
+            if cache is None or key not in cache:
+                parts[key] = estimated(self.settings, body)
         return Cost(
-            len(parts), sum(p.read for p in parts), sum(p.written for p in parts),
-            sum(p.money for p in parts),
+            len(parts), sum(p.read for p in parts.values()), sum(p.written for p in parts.values()),
+            sum(p.money for p in parts.values()),
         )  # fmt: skip
 
     def token_losses(self, rows: pl.DataFrame, step: Step | None = None) -> TokenLosses:
@@ -91,43 +136,60 @@ class EndpointLanguageModel:
 
         Raises ModelError where the server does not tell the likelihood of given tokens.
         """
-        offered = self._column(rows, self.info.choices or "choices").to_list()
-        prompts = self._prompts(rows)
-        # White space before a choice is a part of it, as in `dialogues.encode_pairs`.
-        pairs = [
-            (p.rstrip(), p[len(p.rstrip()) :] + c)
-            for p, choices in zip(prompts, offered, strict=True)
-            for c in choices
-        ]
+        pairs, offered = self._choices(rows)
         losses = self._losses(pairs, step)
         values = np.array([-one.sum() for one in losses])
         if normalize == "tokens":
             values = values / np.maximum([len(one) for one in losses], 1)
         elif normalize == "bytes":
-            said = [c for choices in offered for c in choices]
-            values = values / np.maximum([len(c.encode()) for c in said], 1)
+            flat = [c for choices in offered for c in choices]
+            values = values / np.maximum([len(c.encode()) for c in flat], 1)
         sizes = [len(choices) for choices in offered]
         return Ragged(values, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+    def _choices(self, rows: pl.DataFrame) -> tuple[list[tuple[str, str]], list[list[str]]]:
+        """Return what is given and what may follow, flat over all choices, and the choices."""
+        offered = self._column(rows, self.info.choices or "choices").to_list()
+        # White space before a choice is a part of it, as in `dialogues.encode_pairs`.
+        pairs = [
+            (p.rstrip(), p[len(p.rstrip()) :] + c)
+            for p, choices in zip(self._prompts(rows), offered, strict=True)
+            for c in choices
+        ]
+        return pairs, offered
 
     def _losses(self, pairs: Sequence[tuple[str, str]], step: Step | None) -> list[Any]:
         if not self.settings.likelihoods or self.settings.protocol == "chat":
             raise self._no_likelihoods()
-        bodies = [self._told(given + said) for given, said in pairs]
-        answers = self._all("/completions", bodies, step)
+        bodies = [self._told(given + follows) for given, follows in pairs]
+        try:
+            answers = self._all(COMPLETIONS, bodies, step)
+        except RefusedError as error:
+            if any(word in error.said.lower() for word in _ABOUT_LIKELIHOODS):
+                raise self._no_likelihoods() from error
+            raise
         return [
-            self._after(answer, len(given))
-            for (given, _), answer in zip(pairs, answers, strict=True)
+            self._after(answer, len(given), len(given + follows))
+            for (given, follows), answer in zip(pairs, answers, strict=True)
         ]
 
-    def _after(self, answer: dict[str, Any], start: int) -> Any:
-        """Return the losses of the tokens that end behind a place of the text."""
+    def _after(self, answer: dict[str, Any], start: int, stop: int) -> Any:
+        """Return the losses of the tokens with a character from one place of the text to another.
+
+        Where several tokens make one character, they all begin at its place.
+        """
         told = answer["choices"][0].get("logprobs") or {}
         values, offsets = told.get("token_logprobs"), told.get("text_offset")
         if not values or not offsets or len(values) != len(offsets):
             raise self._no_likelihoods()
         ends = [*offsets[1:], np.inf]
-        # The first token of a text has nothing before it, and no likelihood.
-        kept = [-v for v, end in zip(values, ends, strict=True) if v is not None and end > start]
+        # The first token of a text has nothing before it, and no likelihood; what a server adds of
+        # its own stands behind the text.
+        kept = [
+            -value
+            for value, begin, end in zip(values, offsets, ends, strict=True)
+            if value is not None and begin < stop and (end > start or begin >= start)
+        ]
         return np.array(kept, dtype=np.float64)
 
     def _no_likelihoods(self) -> ModelError:
@@ -169,7 +231,7 @@ class EndpointLanguageModel:
     @property
     def _path(self) -> str:
         chat = self.settings.protocol == "chat"
-        return "/chat/completions" if chat else "/completions"
+        return CHAT if chat else COMPLETIONS
 
     def _prompts(self, rows: pl.DataFrame) -> list[str]:
         asked = self._column(rows, self.info.text).to_list()
@@ -188,16 +250,35 @@ class EndpointLanguageModel:
     def _all(
         self, path: str, bodies: Sequence[dict[str, Any]], step: Step | None
     ) -> list[dict[str, Any]]:
-        """Ask everything, several at once; the first error ends it, and what came is kept."""
+        """Ask everything, several at once and the same only once; what came before an error is kept.
+
+        Returns answers in the order of bodies.
+        """
+        keys = [question(self.settings.url, path, body) for body in bodies]
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        stop = threading.Event()
 
         def one(row: int) -> dict[str, Any]:
             try:
-                return self.server.post(path, bodies[row])
+                return self.server.post(path, bodies[row], stop=stop)
             except TooLongError as error:
                 raise DataError(str(error), row=row + 1) from error
 
+        found: dict[str, dict[str, Any]] = {}
         with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            return _in_order(pool, one, len(bodies), step)
+            waiting = {pool.submit(one, same[0]): key for key, same in rows.items()}
+            try:
+                for future in as_completed(waiting):
+                    found[waiting[future]] = future.result()
+                    if step is not None:
+                        step(len(rows[waiting[future]]))
+            except BaseException:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [found[key] for key in keys]
 
     def _column(self, rows: pl.DataFrame, column: str) -> pl.Series:
         if column not in rows.columns:
@@ -206,31 +287,3 @@ class EndpointLanguageModel:
                 fix=nearest(column, rows.columns),
             )
         return rows[column]
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    one: Callable[[int], dict[str, Any]],
-    count: int,
-    step: Step | None,
-) -> list[dict[str, Any]]:
-    waiting = [pool.submit(one, row) for row in range(count)]
-    try:
-        found = []
-        for future in waiting:
-            found.append(future.result())
-            if step is not None:
-                step(1)
-        return found
-    except BaseException:
-        for future in waiting:
-            future.cancel()
-        raise
-
-
-def _answer(answer: dict[str, Any]) -> str:
-    choice = answer["choices"][0]
-    said = choice.get("text")
-    if said is None:
-        said = (choice.get("message") or {}).get("content")
-    return said or ""
