@@ -34,7 +34,12 @@ def test_recipes_keep_their_order_and_names() -> None:
     assert expand(settings(recipes=[])) == ()
 
 
-FOUR = ["int4", {"int4": {"group": 64, "keep_float": [0]}}, {"int4": {"group": 128}}]
+FOUR = [
+    "int4",
+    {"int4": {"group": 64, "keep_float": [0]}},
+    {"int4": {"group": 128}},
+    {"int4": {"rounding": "compensated"}},
+]
 LONG = [
     {"int8": {"keep_float": [5, "embeddings", 0]}},
     {"prune": {"share": 0.3, "keep": [5, 0]}},
@@ -57,7 +62,9 @@ def test_the_long_forms_say_what_stays_as_it_is() -> None:
 
 def test_four_bits_are_named_by_group_and_by_what_stays() -> None:
     recipes = expand(settings(recipes=FOUR))
-    assert [r.name for r in recipes] == ["int4", "int4-group-64-keep-0", "int4-group-128"]
+    assert [r.name for r in recipes] == [
+        "int4", "int4-group-64-keep-0", "int4-group-128", "int4-compensated",
+    ]  # fmt: skip
     assert keeping(recipes[1], ["embeddings"]).name == "int4-group-64-keep-embeddings-0"
 
 

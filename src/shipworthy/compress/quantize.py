@@ -28,16 +28,23 @@ from shipworthy.model.onnx_export import export_onnx
 from shipworthy.model.pretrained import load_module, save_variant
 
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from shipworthy.compress.settings import FloatPart, QuantizeSettings
 
 
-def quantize_weights(parent: Path | str, out: Path | str, settings: QuantizeSettings) -> None:
+def quantize_weights(
+    parent: Path | str,
+    out: Path | str,
+    settings: QuantizeSettings,
+    *,
+    calibration: pl.DataFrame | None = None,
+) -> None:
     """Write a candidate whose weights take 16, 8 or 4 bits.
 
     parent: a folder of the runtime `torch`. out: a folder of `torch-bf16` or `onnx-int8`, of a
-    language model `torch-int8` or `torch-int4`.
+    language model `torch-int8` or `torch-int4`. calibration: rows for rounding that looks at some.
     Raises ModelError where the parent is of another runtime or incomplete, lacks a block that is to
     stay in float, or is a classifier that should take 4 bits.
     """
@@ -46,7 +53,7 @@ def quantize_weights(parent: Path | str, out: Path | str, settings: QuantizeSett
     elif read_info(parent).does != "classify":
         from shipworthy.compress.weight_only import quantize_language_model
 
-        quantize_language_model(parent, out, settings)
+        quantize_language_model(parent, out, settings, calibration=calibration)
     elif settings.weights == "int4":
         raise ModelError(
             text("error.weight_only.classifier"),

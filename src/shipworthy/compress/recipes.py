@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import polars as pl
     from pydantic import BaseModel
 
     from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
@@ -46,23 +47,35 @@ def expand(settings: CompressSettings) -> tuple[Recipe, ...]:
     return tuple(_recipe(one) for one in named)
 
 
-def make(recipe: Recipe, parent_folder: Path | str, out_folder: Path | str) -> None:
+def make(
+    recipe: Recipe,
+    parent_folder: Path | str,
+    out_folder: Path | str,
+    *,
+    calibration: pl.DataFrame | None = None,
+) -> None:
     """Write the candidate of a recipe; `load_classifier` opens its folder.
 
-    parent_folder: a candidate of the runtime `torch`. The same parent and libraries give the same
-    bytes.
+    parent_folder: a candidate of the runtime `torch`. calibration: rows for recipes that look at
+    some. The same parent, rows and libraries give the same bytes.
     Raises ModelError where the parent is of another runtime or incomplete.
     """
     if recipe.lever == "quantize":
         from shipworthy.compress.quantize import quantize_weights
 
-        quantize_weights(parent_folder, out_folder, QuantizeSettings(**recipe.settings))
+        settings = QuantizeSettings(**recipe.settings)
+        quantize_weights(parent_folder, out_folder, settings, calibration=calibration)
     elif recipe.lever == "prune":
         from shipworthy.compress.prune import prune_magnitude
 
         prune_magnitude(parent_folder, out_folder, PruneSettings(**recipe.settings))
     else:
         raise ValueError(f"no lever {recipe.lever!r}")
+
+
+def looks_at_rows(recipe: Recipe) -> bool:
+    """Say whether a recipe needs calibration rows."""
+    return recipe.settings.get("rounding") == "compensated"
 
 
 def written(recipe: Recipe) -> str:
@@ -76,6 +89,7 @@ def written(recipe: Recipe) -> str:
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
+        told += [f"rounding: {settings['rounding']}"] if settings.get("rounding") else []
         told += [f"keep_float: {_listed(kept)}"] if kept else []
         weights = str(settings["weights"])
         return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
@@ -106,18 +120,15 @@ def _recipe(named: NamedRecipe) -> Recipe:
     if isinstance(named, Int8Recipe):
         return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
     if isinstance(named, Int4Recipe):
-        return _quantize(
-            QuantizeSettings(
-                weights="int4", keep_float=named.int4.keep_float, group=named.int4.group
-            )
-        )
+        return _quantize(QuantizeSettings(weights="int4", **named.int4.model_dump()))
     asked = named.prune
     return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:
     group = "" if settings.group == 32 else f"-group-{settings.group}"
-    name = settings.weights + group + _suffix(settings.keep_float)
+    how = "-compensated" if settings.rounding == "compensated" else ""
+    name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))
 
 

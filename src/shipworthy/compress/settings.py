@@ -38,6 +38,10 @@ class QuantizeSettings(BaseModel):
     group: Literal[32, 64, 128] = 32
     """Weights that share a scale in `int4`; fewer are nearer to the parent and take more room."""
 
+    rounding: Literal["nearest", "compensated"] = "nearest"
+    """How `int4` rounds: each weight to its nearest step, or so that later columns make good for
+    earlier ones on the calibration rows."""
+
     @field_validator("keep_float")
     @classmethod
     def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
@@ -105,6 +109,10 @@ class Int4Options(BaseModel):
     group: Literal[32, 64, 128] = 32
     """Weights that share a scale."""
 
+    rounding: Literal["nearest", "compensated"] = "nearest"
+    """`nearest`, or `compensated`: later columns of a matrix make good for earlier ones on the
+    calibration rows (GPTQ); takes longer and is nearer to the parent."""
+
     @field_validator("keep_float")
     @classmethod
     def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
@@ -164,6 +172,7 @@ def _plain(recipe: NamedRecipe) -> str:
     if isinstance(recipe, Int4Recipe):
         kept = recipe.int4.keep_float
         told = f" keep_float {', '.join(map(str, kept))}" if kept else ""
+        told += " compensated" if recipe.int4.rounding == "compensated" else ""
         return f"int4: {recipe.int4.group}{told}" if told or recipe.int4.group != 32 else "int4"
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"

@@ -16,21 +16,30 @@ from shipworthy.compress.parents import require_fp32
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
 from shipworthy.core.locale import text
+from shipworthy.core.progress import progress
 from shipworthy.model.checkpoint import INFO, WEIGHTS, companions, write_info
-from shipworthy.model.pretrained import load_module
+from shipworthy.model.pretrained import load_chat_tokenizer, load_module
+from shipworthy.train.language import predicted_rows
 
 if TYPE_CHECKING:
+    import polars as pl
     from torch import Tensor, nn
 
     from shipworthy.compress.settings import QuantizeSettings
-    from shipworthy.model.checkpoint import Runtime
+    from shipworthy.model.checkpoint import Runtime, RuntimeInfo
 
 
 def quantize_language_model(
-    parent: Path | str, out: Path | str, settings: QuantizeSettings
+    parent: Path | str,
+    out: Path | str,
+    settings: QuantizeSettings,
+    *,
+    calibration: pl.DataFrame | None = None,
 ) -> None:
     """Write a candidate of the runtime `torch-int8` or `torch-int4`.
 
+    calibration: rows of texts, or of prompts with responses, for rounding that makes good for
+    itself.
     Raises ModelError where the parent is of another runtime, lacks a block that is to stay, or has
     matrices that the groups do not divide.
     """
@@ -44,7 +53,12 @@ def quantize_language_model(
     blocks = matrices_by_block(module)
     require_blocks([p for p in settings.keep_float if p != "embeddings"], blocks, parent)
     kept = {id(w) for part in settings.keep_float if part != "embeddings" for w in blocks[part]}
-    tensors = packed_tensors(module, settings, kept, {id(w) for ws in blocks.values() for w in ws})
+    matrices = {id(w) for ws in blocks.values() for w in ws}
+    rounded = {}
+    if settings.rounding == "compensated":
+        _check_groups(module, settings, matrices - kept)
+        rounded = _compensated(module, parent, info, settings, matrices - kept, calibration)
+    tensors = packed_tensors(module, settings, kept, matrices, rounded)
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
     (root / INFO).unlink(missing_ok=True)
@@ -56,9 +70,16 @@ def quantize_language_model(
 
 
 def packed_tensors(
-    module: nn.Module, settings: QuantizeSettings, kept: set[int], matrices: set[int]
+    module: nn.Module,
+    settings: QuantizeSettings,
+    kept: set[int],
+    matrices: set[int],
+    rounded: dict[int, tuple[Tensor, Tensor, Tensor]],
 ) -> dict[str, Tensor]:
-    """Return the tensors of a packed model by name; kept and matrices: ids of weights."""
+    """Return the tensors of a packed model by name.
+
+    kept, matrices: ids of weights. rounded: steps, scales and zeros of those that have them.
+    """
     import torch
 
     from shipworthy.model.packed import ROWS_OF_FOUR, grid, pack_rows, pack_steps, steps_of
@@ -77,18 +98,62 @@ def packed_tensors(
             if settings.weights == "int8" or len(weights) % ROWS_OF_FOUR:
                 parts = pack_rows(weights)
             else:
-                if weights.shape[1] % settings.group:
-                    raise ModelError(
-                        text(
-                            "error.weight_only.group",
-                            group=settings.group, columns=weights.shape[1], name=name,
-                        ),
-                        fix=text("error.weight_only.group.fix"),
-                    )  # fmt: skip
+                _check_group(name, weights, settings)
                 scale, zero = grid(weights, settings.group)
-                parts = pack_steps(steps_of(weights, scale, zero, settings.group), scale, zero)
+                steps = steps_of(weights, scale, zero, settings.group)
+                parts = pack_steps(*rounded.get(id(parameter), (steps, scale, zero)))
         if parts:
             found |= {stem + part: value.contiguous() for part, value in parts.items()}
         else:
             found[name] = weights.to(torch.bfloat16).contiguous()
     return found
+
+
+CALIBRATION_TOKENS = 32_768
+"""Tokens of calibration rows that rounding looks at, at most."""
+
+
+def _compensated(
+    module: nn.Module,
+    parent: Path | str,
+    info: RuntimeInfo,
+    settings: QuantizeSettings,
+    matrices: set[int],
+    calibration: pl.DataFrame | None,
+) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    """Round the matrices that have 4 bits on the calibration rows."""
+    import torch
+
+    from shipworthy.compress.error_compensation import compensated
+    from shipworthy.model.packed import ROWS_OF_FOUR
+
+    if calibration is None or calibration.is_empty():
+        raise ModelError(text("error.compensation.rows"), fix=text("error.compensation.rows.fix"))
+    found = predicted_rows(calibration, load_chat_tokenizer(parent), info).encoded
+    batches, tokens = [], 0
+    for begin, end in zip(found.offsets, found.offsets[1:], strict=False):
+        if tokens >= CALIBRATION_TOKENS:
+            break
+        batches.append(torch.from_numpy(found.token_ids[begin:end].astype("int64"))[None])
+        tokens += int(end - begin)
+    four = {id(p) for p in module.parameters() if id(p) in matrices and not len(p) % ROWS_OF_FOUR}
+    model: Any = module
+    with progress("quantize", total=int(model.config.num_hidden_layers), unit="layers") as step:
+        return compensated(module, batches, four, settings.group, step)
+
+
+def _check_groups(module: nn.Module, settings: QuantizeSettings, matrices: set[int]) -> None:
+    for name, parameter in module.named_parameters():
+        if id(parameter) in matrices:
+            _check_group(name, parameter, settings)
+
+
+def _check_group(name: str, weights: Tensor, settings: QuantizeSettings) -> None:
+    if weights.shape[1] % settings.group:
+        raise ModelError(
+            text(
+                "error.weight_only.group",
+                group=settings.group, columns=weights.shape[1], name=name,
+            ),
+            fix=text("error.weight_only.group.fix"),
+        )  # fmt: skip

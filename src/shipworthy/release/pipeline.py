@@ -186,7 +186,7 @@ def reach(
     if only == "train":
         return None
     failures = Failures()
-    candidates, skipped = _candidates(shop, parent, failures)
+    candidates, skipped = _candidates(shop, data, parent, failures)
     everyone = (parent, *candidates)
     if only == "candidates":
         failures.stop()
@@ -239,7 +239,7 @@ def _answers(
 
 
 def _candidates(
-    shop: Workshop, parent: Made, failures: Failures
+    shop: Workshop, data: Stage, parent: Made, failures: Failures
 ) -> tuple[tuple[Made, ...], tuple[str, ...]]:
     """Make candidates until the budget is spent; return them, and the recipes that are left."""
     from shipworthy.compress.recipes import expand
@@ -251,15 +251,15 @@ def _candidates(
         if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
             return tuple(found), tuple(r.name for r in recipes[place:])
         one = failures.attempt(
-            f"candidate {recipe.name}", partial(_candidate, shop, parent, recipe)
+            f"candidate {recipe.name}", partial(_candidate, shop, data, parent, recipe)
         )
         if one is not None:
             found.append(one)
     return tuple(found), ()
 
 
-def _candidate(shop: Workshop, parent: Made, recipe: Recipe) -> Made:
-    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
+def _candidate(shop: Workshop, data: Stage, parent: Made, recipe: Recipe) -> Made:
+    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe, data=data)
     return made(
         stage,
         recipe.name,

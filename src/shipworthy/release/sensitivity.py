@@ -142,7 +142,7 @@ class Bench:
 
         recipe = keeping(self.recipe, parts)
         digest = self.parent.candidate.artefact_digest
-        stage = self.shop.compress(self.parent.folder, digest, recipe)
+        stage = self.shop.compress(self.parent.folder, digest, recipe, data=self.data)
         one = made(
             stage, recipe.name, recipe.lever, parents=(self.parent.candidate.id,),
             settings=dict(recipe.settings), seed=self.candidate.candidate.seed,
