@@ -1,9 +1,9 @@
 """What asking a server costs beyond the server's own time, beside a bare loop in the same run.
 
 Run it with `python benchmarks/endpoint.py [--json]`. A server in a process of its own answers each
-request after a sleep and tells in its answer how long it took. Overhead is the time of a request
-less that. Ours keeps every answer in a file, which the bare loop of http.client does not; both send
-the same bodies over one kept connection.
+request after a sleep and tells in a header how long it took. Overhead is the time of a request less
+that. Ours keeps every answer in a file, which the bare loop of http.client does not; both send the
+same bodies over one kept connection. A run whose answers differ ends with an error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from shipworthy.core.device import device_flags
 
 GOAL_MS = 2.0
 SLEEP_SECONDS = 0.005
+ANSWER = {
+    "choices": [{"text": "an answer of a few words"}],
+    "usage": {"prompt_tokens": 20, "completion_tokens": 6},
+}
 
 
 def serve() -> None:
@@ -37,14 +41,10 @@ def serve() -> None:
             begun = perf_counter()
             self.rfile.read(int(self.headers["Content-Length"]))
             sleep(SLEEP_SECONDS)
-            answer = {
-                "choices": [{"text": "an answer of a few words"}],
-                "usage": {"prompt_tokens": 20, "completion_tokens": 6},
-                "seconds": perf_counter() - begun,
-            }
-            content = json.dumps(answer).encode()
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
-            self.wfile.write(head + content)
+            content = json.dumps(ANSWER).encode()
+            taken = f"openai-processing-ms: {(perf_counter() - begun) * 1e3:.4f}"
+            head = f"HTTP/1.1 200 OK\r\n{taken}\r\nContent-Length: {len(content)}\r\n\r\n"
+            self.wfile.write(head.encode() + content)
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""
@@ -62,16 +62,18 @@ def body(number: int) -> dict[str, Any]:
 
 def ours(port: int, requests: int, first: int, cache: Path) -> list[float]:
     """Return the overhead of each request, ms."""
-    from shipworthy.model.endpoint_http import Server
+    from shipworthy.model.endpoint_client import Client
     from shipworthy.model.endpoint_settings import EndpointSettings
 
-    server = Server(EndpointSettings(url=f"http://127.0.0.1:{port}/v1", model="m"), cache)
-    found = []
+    client = Client(EndpointSettings(url=f"http://127.0.0.1:{port}/v1", model="m"), cache)
+    seconds = []
     for number in range(first, first + requests):
         begun = perf_counter()
-        answer = server.post("/completions", body(number))
-        found.append((perf_counter() - begun - answer["seconds"]) * 1e3)
-    return found
+        answer = client.post("/completions", body(number))
+        seconds.append(perf_counter() - begun)
+        check(answer)
+    servers = [one.times.server or 0.0 for one in client.purse.requests]
+    return [(all - own) * 1e3 for all, own in zip(seconds, servers, strict=True)]
 
 
 def bare(port: int, requests: int, first: int) -> list[float]:
@@ -82,10 +84,19 @@ def bare(port: int, requests: int, first: int) -> list[float]:
         begun = perf_counter()
         head = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/completions", json.dumps(body(number)), head)
-        answer = json.loads(connection.getresponse().read())
-        found.append((perf_counter() - begun - answer["seconds"]) * 1e3)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        seconds = perf_counter() - begun
+        found.append(seconds * 1e3 - float(response.headers["openai-processing-ms"]))
+        check(answer)
     connection.close()
     return found
+
+
+def check(answer: dict[str, Any]) -> None:
+    """End the run where an answer is not the server's."""
+    if answer != ANSWER:
+        raise SystemExit(f"an answer differs: {answer}")
 
 
 def measure(requests: int, rounds: int) -> dict[str, Any]:

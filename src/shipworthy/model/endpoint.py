@@ -14,8 +14,7 @@ from shipworthy.model.capabilities import Ragged, TokenLosses
 from shipworthy.model.endpoint_cache import question
 from shipworthy.model.endpoint_client import Client, said
 from shipworthy.model.endpoint_cost import Cost, Request, estimated
-from shipworthy.model.endpoint_http import TooLongError
-from shipworthy.model.endpoint_replies import RefusedError
+from shipworthy.model.endpoint_replies import RefusedError, TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,13 +95,13 @@ class EndpointLanguageModel:
         tells = self.settings.likelihoods and self.settings.protocol == "completions"
         continues = self.info.does == "continue"
         if tells and self.info.choices and not continues:
-            asked = [(COMPLETIONS, self._told(p + c)) for p, c in self._choices(rows)[0]]
+            asked = [(COMPLETIONS, self._told(p + c)) for p, c in self._choices(rows)[0] if c]
         elif tells and continues:
             asked = []
         else:
             asked = [(self._path, body) for body in self._asked(rows, max_new_tokens, 0)]
         if tells:
-            asked += [(COMPLETIONS, self._told(p + r)) for p, r in self._pairs(rows)]
+            asked += [(COMPLETIONS, self._told(p + r)) for p, r in self._pairs(rows) if r]
         cache = self.server.cache
         parts = {}
         for path, body in asked:
@@ -161,17 +160,19 @@ class EndpointLanguageModel:
     def _losses(self, pairs: Sequence[tuple[str, str]], step: Step | None) -> list[Any]:
         if not self.settings.likelihoods or self.settings.protocol == "chat":
             raise self._no_likelihoods()
-        bodies = [self._told(given + follows) for given, follows in pairs]
+        asked = [k for k, (_, follows) in enumerate(pairs) if follows]
+        bodies = [self._told("".join(pairs[k])) for k in asked]
         try:
             answers = self._all(COMPLETIONS, bodies, step)
         except RefusedError as error:
             if any(word in error.said.lower() for word in _ABOUT_LIKELIHOODS):
                 raise self._no_likelihoods() from error
             raise
-        return [
-            self._after(answer, len(given), len(given + follows))
-            for (given, follows), answer in zip(pairs, answers, strict=True)
-        ]
+        found = [np.zeros(0) for _ in pairs]
+        for k, answer in zip(asked, answers, strict=True):
+            given, follows = pairs[k]
+            found[k] = self._after(answer, len(given), len(given + follows))
+        return found
 
     def _after(self, answer: dict[str, Any], start: int, stop: int) -> Any:
         """Return the losses of the tokens with a character from one place of the text to another.
@@ -182,7 +183,7 @@ class EndpointLanguageModel:
         values, offsets = told.get("token_logprobs"), told.get("text_offset")
         if not values or not offsets or len(values) != len(offsets):
             raise self._no_likelihoods()
-        ends = [*offsets[1:], np.inf]
+        ends = [*offsets[1:], stop]
         # The first token of a text has nothing before it, and no likelihood; what a server adds of
         # its own stands behind the text.
         kept = [
@@ -250,9 +251,9 @@ class EndpointLanguageModel:
     def _all(
         self, path: str, bodies: Sequence[dict[str, Any]], step: Step | None
     ) -> list[dict[str, Any]]:
-        """Ask everything, several at once and the same only once; what came before an error is kept.
+        """Return answers in the order of bodies; several are asked at once, the same only once.
 
-        Returns answers in the order of bodies.
+        The first error ends it, and what came before is kept.
         """
         keys = [question(self.settings.url, path, body) for body in bodies]
         rows: dict[str, list[int]] = {}

@@ -107,13 +107,13 @@ class Client:
             found: dict[str, Any] = json.loads(known)
             return found
         supposed = estimated(self.settings, body)
-        self.purse.reserve(supposed)
+        money = self.purse.reserve(supposed)
         try:
             heard, tries = self._patiently(path, body, stop)
             usage = heard.answer.get("usage")
             self.purse.count(supposed, usage, said(heard.answer), tries, heard.times)
         finally:
-            self.purse.release(supposed)
+            self.purse.release(money)
         if self.cache is not None:
             self.cache.put(key, self._hidden(json.dumps(heard.answer)))
         return heard.answer
@@ -316,7 +316,8 @@ def _server_seconds(response: http.client.HTTPResponse) -> float | None:
 
 
 def _sleep(seconds: float, stop: threading.Event | None) -> None:
-    if stop is None:
-        time.sleep(max(0.0, seconds))
-    elif stop.wait(max(0.0, seconds)):
+    """Wait, unless there is nothing to wait for: even a sleep of 0 hands the processor over."""
+    if stop is not None and (stop.is_set() or (seconds > 0 and stop.wait(seconds))):
         raise StoppedError
+    if stop is None and seconds > 0:
+        time.sleep(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import InputError
 from shipworthy.core.locale import text
-from shipworthy.model.endpoint_http import Cost
 
 if TYPE_CHECKING:
     from shipworthy.model.endpoint_settings import EndpointSettings
@@ -19,6 +19,16 @@ __all__ = ["Cost", "Purse", "Request", "Times", "estimated"]
 BYTES_PER_TOKEN = 4
 """What is supposed where a server does not say how many tokens it read: of English, characters;
 of Chinese, less than two."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Tokens read and written, and what they cost; requests: made, not found in the cache."""
+
+    requests: int = 0
+    read: int = 0
+    written: int = 0
+    money: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,28 +71,37 @@ class Purse:
         self.requests: list[Request] = []
         self._changed = threading.Condition()
         self._reserved, self._under_way = 0.0, 0
+        # Read tokens by supposed ones, the most so far; a token has at least one byte.
+        self._ratio: float | None = None
 
-    def reserve(self, supposed: Cost) -> None:
-        """Set money aside for a request; waits for those under way where they may leave enough.
+    def reserve(self, supposed: Cost) -> float:
+        """Set money aside for a request, and return how much: the most that it may cost.
 
+        Waits for requests under way where they may leave enough.
         Raises InputError where the request could exceed the cap.
         """
         cap = self.settings.cost_cap
         with self._changed:
-            while cap is not None and self.cost.money + self._reserved + supposed.money > cap:
-                if not self._under_way or self.cost.money + supposed.money > cap:
+            while True:
+                ratio = BYTES_PER_TOKEN if self._ratio is None else self._ratio
+                read = math.ceil(supposed.read * ratio)
+                money = priced(self.settings, read, supposed.written).money
+                if cap is None or self.cost.money + self._reserved + money <= cap:
+                    break
+                if not self._under_way:
                     spent = f"{self.cost.money:.4g}"
                     raise InputError(text("error.endpoint.cap", cap=f"{cap:g}", spent=spent))
                 self._changed.wait()
-            self._reserved += supposed.money
+            self._reserved += money
             self._under_way += 1
+            return money
 
-    def release(self, supposed: Cost) -> None:
+    def release(self, money: float) -> None:
         """Give back what was set aside for a request that is over."""
         with self._changed:
             self._under_way -= 1
             # Sums of small fractions leave a rest, which must not look like money under way.
-            self._reserved = self._reserved - supposed.money if self._under_way else 0.0
+            self._reserved = self._reserved - money if self._under_way else 0.0
             self._changed.notify_all()
 
     def count(self, supposed: Cost, usage: Any, said: str, tries: int, times: Times) -> None:
@@ -94,6 +113,7 @@ class Purse:
             written = min(supposed.written, supposed_tokens(said))
         one = priced(self.settings, supposed.read if read is None else read, written)
         with self._changed:
+            self._ratio = max(self._ratio or 0.0, one.read / supposed.read)
             have = self.cost
             self.requests.append(Request(one.read, one.written, guessed, tries, times))
             self.cost = Cost(

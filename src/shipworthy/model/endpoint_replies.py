@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
-from shipworthy.model.endpoint_http import TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +22,10 @@ _TOO_LONG = (
     "context length", "context_length", "context window", "context size", "too long",
     "maximum model length",
 )  # fmt: skip
+
+
+class TooLongError(ModelError):
+    """A prompt is longer than the server's model reads."""
 
 
 class RefusedError(ModelError):

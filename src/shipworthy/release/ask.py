@@ -33,7 +33,7 @@ from shipworthy.release.language import DOES, likelihood_columns, scored
 if TYPE_CHECKING:
     import polars as pl
 
-    from shipworthy.model.endpoint_http import Cost
+    from shipworthy.model.endpoint_cost import Cost
 
 
 class AskSettings(BaseModel):
