@@ -298,3 +298,12 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(
     one, other = (pl.read_parquet(p / "answers.parquet") for p in (whole, parts))
     assert one["answer"].to_list() == other["answer"].to_list()
     np.testing.assert_allclose(one["loss"].to_numpy(), other["loss"].to_numpy(), rtol=1e-4)
+
+
+def test_a_card_of_a_model_that_goes_on_tells_its_perplexity(place: Path) -> None:
+    text = PROJECT.replace("task: instruction", "task: causal-lm")
+    text = text.replace("source: rows.csv", "source: rows.csv\n  text: prompt")
+    kept = [li for li in text.splitlines() if "accuracy" not in li and "token_f1, rel" not in li]
+    found = run(place, "\n".join(kept) + "\n")
+    card = ((found.folder or place) / "model_card.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: text-generation" in card and "perplexity" in card

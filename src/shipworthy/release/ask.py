@@ -62,6 +62,7 @@ class Asked:
     cost: Cost
     empty: int
     out: Path | None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
@@ -70,6 +71,7 @@ class Asked:
             **asdict(self.cost),
             "empty": self.empty,
             "out": None if self.out is None else str(self.out),
+            "notes": list(self.notes),
         }
 
     def lines(self) -> list[str]:
@@ -78,7 +80,9 @@ class Asked:
         if self.out is None:
             return [text("ask.would", **told)]
         said = [text("ask.did", out=self.out, **told)]
-        return [*said, text("ask.empty", empty=self.empty)] if self.empty else said
+        if self.empty:
+            said.append(text("ask.empty", empty=self.empty))
+        return [*said, *self.notes]
 
 
 def load_ask(path: Path | str) -> AskSettings:
@@ -120,7 +124,7 @@ def ask_server(settings: AskSettings, out: Path | None, *, cache: Path | None = 
         return Asked(rows.height, model.estimate(rows, max_new_tokens=most), 0, None)
     said = _said(model, rows, settings)
     write_atomically(out, _bytes(said))
-    return Asked(rows.height, model.cost, model.empty, out)
+    return Asked(rows.height, model.cost, model.empty, out, tuple(model.notes()))
 
 
 def info_of(settings: AskSettings) -> RuntimeInfo:

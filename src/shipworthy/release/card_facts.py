@@ -150,6 +150,11 @@ class Facts:
                     )
                 )
 
+    @property
+    def main(self) -> str:
+        """The measure that a card tells of each group: a model that only goes on has no answers."""
+        return "perplexity" if self.judgement.task == "causal-lm" else MAIN
+
     @cached_property
     def groups(self) -> tuple[GroupNumbers, ...]:
         """The main measure on all rows and on each group, all rows first.
@@ -158,9 +163,9 @@ class Facts:
         """
         columns = set(self.judgement.groups)
         slices = {ALL_ROWS.json: None}
-        slices |= dict.fromkeys(self.survey.slices_of(MAIN))
-        slices |= dict.fromkeys(self.survey.slices_of(MAIN, relative_to="parent"))
-        slices |= {d.slice: None for d in self.decisions if d.measure == MAIN}
+        slices |= dict.fromkeys(self.survey.slices_of(self.main))
+        slices |= dict.fromkeys(self.survey.slices_of(self.main, relative_to="parent"))
+        slices |= {d.slice: None for d in self.decisions if d.measure == self.main}
         found = [Slice.parse(s) for s in slices]
         return tuple(self._group(s) for s in found if set(s.columns) <= columns)
 
@@ -168,9 +173,9 @@ class Facts:
         parent = self.judgement.parent
         return GroupNumbers(
             slice,
-            self.number(self.named, MAIN, slice=slice.json),
-            self.number(parent, MAIN, slice=slice.json),
-            self.number(self.named, MAIN, slice=slice.json, relative_to="parent"),
+            self.number(self.named, self.main, slice=slice.json),
+            self.number(parent, self.main, slice=slice.json),
+            self.number(self.named, self.main, slice=slice.json, relative_to="parent"),
         )
 
     def whole(self) -> tuple[tuple[str, Number, Number | None], ...]:
@@ -180,7 +185,7 @@ class Facts:
         found = []
         for measure in measures:
             own = self.survey.number(self.named.id, measure)
-            if own is not None and measure != MAIN:
+            if own is not None and measure != self.main:
                 found.append((measure, own, self.survey.number(self.judgement.parent.id, measure)))
         return tuple(found)
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.records import ALL_ROWS
-from shipworthy.release.card_facts import MAIN, Facts
+from shipworthy.release.card_facts import Facts
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -39,7 +39,7 @@ def metadata(facts: Facts) -> str:
         "base_model": origin.get("base_model"),
         "pipeline_tag": _PIPELINES.get(judgement.task, judgement.task),
         "tags": ["shipworthy", f"verdict-{judgement.answer.value}", named.lever],
-        "metrics": [MAIN],
+        "metrics": [facts.main],
         "model_name": _slug(f"{judgement.name}-{named.name}"),
         "eval_results": _results(facts),
     }
@@ -77,13 +77,13 @@ def _results(facts: Facts) -> list[EvalResult]:
     for group in facts.groups:
         on = "" if group.slice == ALL_ROWS else f" on {group.slice}"
         for name, one in (
-            (MAIN, group.own),
-            (f"change in {MAIN} against the parent", group.change),
+            (facts.main, group.own),
+            (f"change in {facts.main} against the parent", group.change),
         ):
             found.append(
                 EvalResult(
                     **where,
-                    metric_type=MAIN if name == MAIN else f"{MAIN}_change",
+                    metric_type=facts.main if name == facts.main else f"{facts.main}_change",
                     metric_name=f"{name}{on}",
                     metric_value=one.value,
                     metric_args={"slice": group.slice.json, "n": one.n, "low": one.low,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shipworthy.core.locale import NO_NUMBER, number
 from shipworthy.core.records import ALL_ROWS, Outcome
-from shipworthy.release.card_facts import MAIN, Facts, GroupNumbers, figure
+from shipworthy.release.card_facts import Facts, GroupNumbers, figure
 from shipworthy.release.display import capital, measure_name, text
 from shipworthy.release.limit_rows import form_of
 from shipworthy.release.wording import demand, limit_title, outcome_word, reason_text
@@ -81,9 +81,9 @@ def _group(facts: Facts, group: GroupNumbers) -> GroupEntry:
     return GroupEntry(
         name=slice_name(facts, group.slice.json),
         n=number(group.own.n),
-        own=figure(MAIN, group.own),
-        parent=figure(MAIN, group.parent),
-        change=figure(MAIN, group.change, relative=True),
+        own=figure(facts.main, group.own),
+        parent=figure(facts.main, group.parent),
+        change=figure(facts.main, group.change, relative=True),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from shipworthy.core.errors import ShipworthyError
 from shipworthy.core.locale import number
-from shipworthy.release.card_facts import MAIN, Facts, Source, figure
+from shipworthy.release.card_facts import Facts, Source, figure
 from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.card_statements import Point, Section, Statement, Writer, settings_text
 from shipworthy.release.card_tables import limit_entries, slice_name
@@ -78,10 +78,10 @@ def _control(w: Writer) -> tuple[Point, ...]:
         w.said(
             MEASUREMENTS,
             "annex.say.group",
-            measure=measure_name(MAIN),
+            measure=measure_name(w.facts.main),
             group=slice_name(w.facts, g.slice.json),
-            value=figure(MAIN, g.own),
-            change=figure(MAIN, g.change, relative=True),
+            value=figure(w.facts.main, g.own),
+            change=figure(w.facts.main, g.change, relative=True),
             n=number(g.own.n),
         )
         for g in w.facts.groups
