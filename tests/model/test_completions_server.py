@@ -154,7 +154,7 @@ def test_a_model_that_fails_is_no_end_of_the_server() -> None:
     class Fails(ByteNgram):
         def pieces(self, prompt: str, **more: Any) -> Iterator[str]:
             if "12" in prompt:
-                raise RuntimeError("/home/somebody/model")
+                raise RuntimeError("/somewhere/private/model")
             return super().pieces(prompt, **more)
 
     with serve(Fails(TEXTS)) as server:

@@ -121,7 +121,7 @@ def test_what_was_finished_before_an_interruption_is_kept(
 
     pruned = PROJECT.replace("[bf16]", "[bf16, {prune: 0.5}]")
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import pytest
 from toy_project import PROJECT, ledger_lines, run
@@ -28,10 +29,10 @@ def fail(patch: pytest.MonkeyPatch, causes: dict[str, Exception]) -> None:
     """Let candidates of these names fail while they are made."""
     make = recipes.make
 
-    def failing(recipe: recipes.Recipe, *folders: Path) -> None:
+    def failing(recipe: recipes.Recipe, *folders: Path, **more: Any) -> None:
         if recipe.name in causes:
             raise causes[recipe.name]
-        make(recipe, *folders)
+        make(recipe, *folders, **more)
 
     patch.setattr(recipes, "make", failing)
 
