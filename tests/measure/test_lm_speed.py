@@ -29,8 +29,8 @@ from shipworthy.measure.settings import SpeedSettings
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
 from shipworthy.model.checkpoint import RuntimeInfo
-from shipworthy.model.language_model import load_language_model
 from shipworthy.model.pretrained import save_model
+from shipworthy.model.runtimes import load_language_model
 
 PROMPTS = ["one two three", "a longer prompt with several words in it", "short"]
 LAYERS, HEADS, HEAD_SIZE, WINDOW = 4, 2, 8, 64

@@ -21,8 +21,8 @@ import numpy as np
 
 from shipworthy.data.batches import Encoded
 from shipworthy.model.dialogues import Predicted
-from shipworthy.model.language_model import TorchLanguageModel
 from shipworthy.model.runtimes import load_language_model
+from shipworthy.model.torch_language_model import TorchLanguageModel
 
 Trouble = Callable[["Handler", int], bool]
 """Called with each request and its number; True where it has answered itself."""

@@ -15,7 +15,7 @@ from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
 from shipworthy.data.batches import Encoded
 from shipworthy.model.dialogues import Predicted
-from shipworthy.model.language_model import TorchLanguageModel
+from shipworthy.model.torch_language_model import TorchLanguageModel
 
 if TYPE_CHECKING:
     import polars as pl

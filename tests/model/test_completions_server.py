@@ -24,8 +24,8 @@ from shipworthy.core.errors import DataError, ModelError
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.endpoint import EndpointLanguageModel
 from shipworthy.model.endpoint_settings import EndpointSettings
-from shipworthy.model.language_model import TorchLanguageModel
 from shipworthy.model.pretrained import load_language_pretrained
+from shipworthy.model.torch_language_model import TorchLanguageModel
 
 MODEL = ByteNgram(TEXTS)
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)

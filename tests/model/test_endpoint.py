@@ -22,8 +22,8 @@ from shipworthy.model.capabilities import LanguageModel, require
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.endpoint import EndpointLanguageModel
 from shipworthy.model.endpoint_settings import EndpointSettings
-from shipworthy.model.language_model import TorchLanguageModel
 from shipworthy.model.pretrained import load_language_pretrained
+from shipworthy.model.torch_language_model import TorchLanguageModel
 
 ROWS = pl.DataFrame({
     "prompt": [f"What is {k} and {k + 1}?" for k in range(12)],

@@ -18,8 +18,8 @@ from shipworthy.model.branches import branch
 from shipworthy.model.capabilities import LanguageModel, missing
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.dialogues import Template, encode_documents, encode_pairs, encode_responses
-from shipworthy.model.language_model import TorchLanguageModel
 from shipworthy.model.pretrained import load_language_pretrained
+from shipworthy.model.torch_language_model import TorchLanguageModel
 
 TEXTS = ["The cat sat on the mat, and the dog did not.", "Hello", "猫坐在垫子上。", "a b c " * 30]
 CONTINUE = RuntimeInfo("torch", (), 128, "text", does="continue")

@@ -15,8 +15,8 @@ from tests.release.test_language_runs import DOES, write_rows
 from shipworthy.cli.main import run
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.model.checkpoint import RuntimeInfo
-from shipworthy.model.language_model import TorchLanguageModel
 from shipworthy.model.pretrained import load_language_pretrained
+from shipworthy.model.torch_language_model import TorchLanguageModel
 from shipworthy.release.ask import ask_server, load_ask
 from shipworthy.release.judge import judge
 

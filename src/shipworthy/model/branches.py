@@ -39,17 +39,24 @@ class Branched:
     sequences: NDArray[np.int64]
 
 
+def begin_alike(found: Predicted, sequences: Sequence[int]) -> bool:
+    """Say whether the same tokens are given to all sequences."""
+    offsets, tokens = found.encoded.offsets, found.encoded.token_ids
+    given = int(found.starts[sequences[0]])
+    first = tokens[offsets[sequences[0]] :][:given]
+    return all(
+        int(found.starts[k]) == given and np.array_equal(tokens[offsets[k] :][:given], first)
+        for k in sequences
+    )
+
+
 def branch(found: Predicted, sequences: Sequence[int]) -> Branched | None:
     """Return sequences that begin alike as one; None where what is given differs."""
+    if not begin_alike(found, sequences):
+        return None
     offsets, tokens = found.encoded.offsets, found.encoded.token_ids
     ids = [tokens[offsets[k] : offsets[k + 1]] for k in sequences]
     given = int(found.starts[sequences[0]])
-    same = all(
-        int(found.starts[k]) == given and np.array_equal(one[:given], ids[0][:given])
-        for k, one in zip(sequences, ids, strict=True)
-    )
-    if not same:
-        return None
     parts, positions, owners, read, targets = [ids[0][:given]], [np.arange(given)], [], [], []
     owners = [np.full(given, -1)]
     place = given

@@ -1,8 +1,8 @@
 """Model folders: what lies in one, what of it ships, and how it is written and read.
 
 A candidate's folder is a Hugging Face folder with one file more, `runtime.json`, which says how to
-run it; that file is written last, so a folder that has it is whole. Weights are safetensors or an
-ONNX graph: a pickle is never opened, and code that comes with a model is never run.
+run it; that file is written last, so a folder that has it is whole. Weights are safetensors, an
+ONNX graph or a GGUF file: a pickle is never opened, and code that comes with a model is never run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from shipworthy.core.locale.libraries import translated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Runtime: TypeAlias = Literal["torch", "torch-bf16", "torch-int8", "torch-int4", "onnx", "onnx-int8"]
+Runtime: TypeAlias = Literal[
+    "torch", "torch-bf16", "torch-int8", "torch-int4", "onnx", "onnx-int8", "llama.cpp"
+]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 Does: TypeAlias = Literal["classify", "continue", "respond"]
 """What a model does with a row: tell its class, go on with a text, answer a prompt."""
@@ -32,6 +34,7 @@ TOKENIZER = "tokenizer.json"
 DECISION = "decision.json"
 WEIGHTS = "model.safetensors"
 GRAPH = "model.onnx"
+GGUF = "model.gguf"
 
 VOCABULARIES = (
     TOKENIZER, "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
@@ -135,7 +138,7 @@ def artefact_digest(folder: Path | str) -> str:
 
 
 def size_bytes(folder: Path | str) -> int:
-    """Return the bytes of the weights alone: `model.safetensors` (all shards) or `model.onnx`."""
+    """Return the bytes of the weights alone: safetensors (all shards), ONNX graph or GGUF file."""
     return sum(file.stat().st_size for file in weight_files(folder, read_info(folder).runtime))
 
 
@@ -148,6 +151,9 @@ def weight_files(folder: Path | str, runtime: Runtime = "torch") -> tuple[Path, 
     if runtime in ("onnx", "onnx-int8"):
         found = [f for f in (root / GRAPH, root / f"{GRAPH}.data") if f.is_file()]
         wanted = GRAPH
+    elif runtime == "llama.cpp":
+        found = [root / GGUF] if (root / GGUF).is_file() else []
+        wanted = GGUF
     else:
         index = root / f"{WEIGHTS}.index.json"
         found = [root / WEIGHTS] if (root / WEIGHTS).is_file() else []

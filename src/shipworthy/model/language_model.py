@@ -1,25 +1,24 @@
-"""A causal language model in PyTorch: likelihoods of texts, responses and choices, and answers.
+"""A causal language model: likelihoods of texts, responses and choices, and answers.
 
-Likelihoods are computed in rectangles of sequences of like length; of the last layer only the rows
-that predict something are computed. Answers are the likeliest token each time (greedy), so that
+What goes on in tokens is the same for every runtime, the tokenizer included, so that candidates of
+all runtimes are asked the very same. Answers are the likeliest token each time (greedy), so that
 the same model gives the same answer.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from abc import ABC, abstractmethod
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 
-from shipworthy.core.device import native_bf16
 from shipworthy.core.device import threads as available_threads
 from shipworthy.core.errors import DataError, nearest
 from shipworthy.core.locale import text
 from shipworthy.data.batches import buckets
-from shipworthy.model.branches import branch
 from shipworthy.model.capabilities import Ragged, TokenLosses
-from shipworthy.model.checkpoint import artefact_files, read_info
 from shipworthy.model.dialogues import (
     Predicted,
     Template,
@@ -27,17 +26,13 @@ from shipworthy.model.dialogues import (
     encode_pairs,
     encode_responses,
     fitting,
-    taken,
+    prefix_token,
 )
-from shipworthy.model.likelihoods import sequence_losses, tree_losses
-from shipworthy.model.pretrained import load_chat_tokenizer, load_module
-from shipworthy.model.torch_runtime import torch_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
-    import torch
     from numpy.typing import NDArray
 
     from shipworthy.core.progress import Step
@@ -55,25 +50,74 @@ ANSWERED_TOGETHER = 16
 Normalize: TypeAlias = Literal["none", "tokens", "bytes"]
 
 
-class TorchLanguageModel:
+@dataclass(frozen=True)
+class Timed:
+    """When each token of some answers was there.
+
+    stamps: nanoseconds, before the prompts are read and after each token. cache_mb: keys and values
+    that were held at the end, in 1e6 bytes.
+    """
+
+    stamps: list[int]
+    cache_mb: float
+
+
+class CausalLanguageModel(ABC):
     """A language model with the capability `LanguageModel`.
 
     Rows have the columns that `info` names. info: what `runtime.json` says. threads: processors.
     """
 
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        tokenizer: Any,
-        info: RuntimeInfo,
-        *,
-        threads: int | None = None,
-    ) -> None:
-        """Take a model as it is in memory; `load_language_model` opens a folder."""
-        self.module: Any = module
+    def __init__(self, tokenizer: Any, info: RuntimeInfo, *, threads: int | None = None) -> None:
+        """Take what all runtimes have."""
         self.tokenizer, self.info = tokenizer, info
         self.threads = available_threads() if threads is None else threads
         self._template: Template | None = None
+
+    # -- what a runtime does ---------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Weights of the model, packed ones counted as what they stand for."""
+
+    @abstractmethod
+    def sequence_losses(
+        self, found: Predicted, rows: NDArray[np.int64]
+    ) -> tuple[FloatArray, BoolArray]:
+        """Return loss, nats, of each predicted token of some sequences, and whether it was on top.
+
+        Both in the order of `rows`.
+        """
+
+    @abstractmethod
+    def grouped_log_likelihoods(self, found: Predicted, groups: Sequence[range]) -> FloatArray:
+        """Return the log-likelihood of each sequence; those of a group share what is given."""
+
+    @abstractmethod
+    def continuations(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        until: Sequence[str] = (),
+        sampling: Mapping[str, Any] | None = None,
+    ) -> list[list[int]]:
+        """Return the tokens that go on from each prompt, those after an end included.
+
+        until: texts that end an answer. sampling: settings of transformers' `generate`; None is
+        greedy.
+        """
+
+    @abstractmethod
+    def timed(self, prompts: Sequence[str], new_tokens: int) -> Timed:
+        """Answer prompts side by side with so many tokens each, and say when each was there."""
+
+    def with_info(self, info: RuntimeInfo) -> Self:
+        """Return the same model, read by other columns, template or window."""
+        other = copy(self)
+        other.info, other._template = info, None
+        return other
 
     # -- the capability --------------------------------------------------------------------------
 
@@ -115,7 +159,8 @@ class TorchLanguageModel:
             sizes.append(len(choices))
         found = encode_pairs(self.tokenizer, contexts, continuations, window=self.info.max_length)
         ends = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-        values = self._choices(found, [range(b, e) for b, e in zip(ends, ends[1:], strict=False)])
+        groups = [range(b, e) for b, e in zip(ends, ends[1:], strict=False)]
+        values = self.grouped_log_likelihoods(found, groups)
         if step is not None:
             step(len(continuations))
         if normalize == "tokens":
@@ -197,118 +242,51 @@ class TorchLanguageModel:
         losses, likeliest = np.zeros(int(starts[-1])), np.zeros(int(starts[-1]), dtype=bool)
         budget = max(TOKEN_BUDGET, int(lengths.max(initial=0)))
         for rows in buckets(lengths, token_budget=budget, seed=None):
-            with torch_threads(self.threads):
-                loss, top = sequence_losses(self.module, found, rows)
+            loss, top = self.sequence_losses(found, rows)
             places = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in rows])
             losses[places], likeliest[places] = loss, top
             if step is not None:
                 step(len(rows))
         return losses, likeliest
 
-    def _choices(self, found: Predicted, groups: Sequence[range]) -> FloatArray:
-        """Return the log-likelihood of each sequence; those of a group share what is given."""
-        trees = [branch(found, group) if len(group) else None for group in groups]
-        values = np.zeros(len(found.counts))
-        whole = [tree for tree in trees if tree is not None]
-        lengths = np.array([len(tree.input_ids) for tree in whole], dtype=np.int64)
-        budget = max(TOKEN_BUDGET, int(lengths.max(initial=0)))
-        for rows in buckets(lengths, token_budget=budget, seed=None) if whole else ():
-            batch = [whole[k] for k in rows]
-            with torch_threads(self.threads):
-                losses = tree_losses(self.module, batch)
-            sequences = np.concatenate(
-                [np.repeat(t.sequences, found.counts[t.sequences]) for t in batch]
-            )
-            values -= np.bincount(sequences, losses, minlength=len(values))
-        apart = [
-            k for group, tree in zip(groups, trees, strict=True) if tree is None for k in group
-        ]
-        if apart:
-            alone, _ = self.sums(taken(found, apart))
-            values[apart] = alone
-        return values
-
     def go_on(
         self, prompts: Sequence[str], *, max_new_tokens: int, step: Step | None = None
     ) -> list[str]:
         """Return the likeliest continuation of each text, as it is read; see `generate`."""
-        encoded = self._fitted(prompts, max_new_tokens)
+        encoded = self.fitted(prompts, max_new_tokens)
         answers = [""] * len(encoded)
         order = np.argsort([-len(ids) for ids in encoded], kind="stable")
         for start in range(0, len(order), ANSWERED_TOGETHER):
             rows = order[start : start + ANSWERED_TOGETHER].tolist()
-            for row, answer in zip(
-                rows, self._answered([encoded[r] for r in rows], max_new_tokens), strict=True
-            ):
-                answers[row] = answer
+            some = [encoded[row] for row in rows]
+            said = self.continuations(some, max_new_tokens=max_new_tokens)
+            for row, tokens in zip(rows, said, strict=True):
+                answers[row] = self.tokenizer.decode(tokens, skip_special_tokens=True)
             if step is not None:
                 step(len(rows))
         return answers
 
     @property
-    def _end(self) -> int:
-        from shipworthy.model.dialogues import prefix_token
-
-        return prefix_token(self.tokenizer)
-
-    @property
     def _long_prompts(self) -> Literal["refuse", "cut"]:
         return cast("Literal['refuse', 'cut']", self.info.long_prompts)
 
-    def padded(self, asked: Sequence[str], *, room: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return prompts without their template as a rectangle, padded on the left, and its mask.
-
-        room: tokens that are left for answers.
-        """
-        return self._rectangle(self._fitted(self.read(asked), room))
-
-    def _fitted(self, prompts: Sequence[str], room: int) -> list[list[int]]:
-        """Return the token ids of texts that leave some room; see `fitting`."""
+    def fitted(self, prompts: Sequence[str], room: int) -> list[list[int]]:
+        """Return the token ids of texts, as they are read, that leave some room; see `fitting`."""
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
         window = self.info.max_length
         found = backend.encode_batch_fast(list(prompts), add_special_tokens=False)
         return [
-            fitting(one.ids or [self._end], window - room, row, window, self._long_prompts)[0]
+            fitting(
+                one.ids or [prefix_token(self.tokenizer)],
+                window - room,
+                row,
+                window,
+                self._long_prompts,
+            )[0]
             for row, one in enumerate(found)
         ]
-
-    def _rectangle(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        import torch
-
-        longest = max(map(len, prompts))
-        rows = [[self._end] * (longest - len(p)) + list(p) for p in prompts]
-        mask = [[0] * (longest - len(p)) + [1] * len(p) for p in prompts]
-        return torch.tensor(rows), torch.tensor(mask)
-
-    def _answered(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-        import torch
-
-        tokens, mask = self._rectangle(prompts)
-        with torch_threads(self.threads), torch.inference_mode():
-            found = self.module.generate(
-                input_ids=tokens,
-                attention_mask=mask,
-                generation_config=self._greedy(max_new_tokens, self._end),
-            )
-        return [
-            self.tokenizer.decode(one, skip_special_tokens=True)
-            for one in found[:, tokens.shape[1] :].tolist()
-        ]
-
-    def _greedy(self, max_new_tokens: int, pad: int) -> Any:
-        from transformers import GenerationConfig
-
-        settings: Any = GenerationConfig  # it carries no types
-        own = getattr(self.module, "generation_config", None)
-        ends = getattr(own, "eos_token_id", None)
-        if ends is None:
-            ends = self.tokenizer.eos_token_id
-        return settings(
-            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, eos_token_id=ends,
-            pad_token_id=pad, use_cache=True,
-        )  # fmt: skip
 
     def _column(self, rows: pl.DataFrame, column: str) -> pl.Series:
         if column not in rows.columns:
@@ -319,14 +297,11 @@ class TorchLanguageModel:
         return rows[column]
 
 
-def load_language_model(folder: Path | str, *, threads: int | None = None) -> TorchLanguageModel:
-    """Open the folder of a candidate that is a language model.
-
-    Raises ModelError where the folder is incomplete, unsafe or of another kind.
-    """
-    info = read_info(folder)
-    artefact_files(folder)
-    module = load_module(folder)
-    if info.runtime == "torch-bf16" and not native_bf16():
-        module = module.float()
-    return TorchLanguageModel(module, load_chat_tokenizer(folder), info, threads=threads)
+def ends_answer(tokenizer: Any, said: Sequence[int], until: Sequence[str]) -> bool:
+    """Say whether one of the texts stands at the end of what was said so far."""
+    if not until:
+        return False
+    # A text of n bytes comes from n tokens at most; one that begins before these was seen before.
+    reach = 2 + max(len(stop.encode()) for stop in until)
+    last = tokenizer.decode(said[-reach:])
+    return any(stop in last for stop in until)

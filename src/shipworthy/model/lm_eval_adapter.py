@@ -180,9 +180,7 @@ def harness_model() -> Any:
         def get_model_info(self) -> dict[str, Any]:
             """What the harness notes of a model: which files it was."""
             return {
-                "model_num_parameters": sum(
-                    p.numel() for p in self.asked.model.module.parameters()
-                ),
+                "model_num_parameters": self.asked.model.parameters,
                 "model_dtype": read_info(self.folder).runtime,
                 "model_sha": artefact_digest(self.folder),
             }

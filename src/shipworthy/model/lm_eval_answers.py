@@ -7,23 +7,18 @@ where the text begins with it already. What does not fit into the window is cut 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
 from shipworthy.model.dialogues import CHAT, encode_pairs
-from shipworthy.model.torch_runtime import torch_threads
 
 if TYPE_CHECKING:
-    import torch
-
-    from shipworthy.model.language_model import TorchLanguageModel
+    from shipworthy.model.language_model import CausalLanguageModel
 
 TOGETHER = 16
 """Prompts of like length that are answered at once."""
@@ -78,11 +73,11 @@ class HarnessAnswers:
     max_length: tokens that are read at once; None is the window that the candidate was made for.
     """
 
-    def __init__(self, model: TorchLanguageModel, *, max_length: int | None = None) -> None:
+    def __init__(self, model: CausalLanguageModel, *, max_length: int | None = None) -> None:
         """Take a model that `load_language_model` opened; it is not changed."""
         window = model.info.max_length if max_length is None else max_length
         info = replace(model.info, does="continue", long_prompts="cut", max_length=window)
-        self.model = type(model)(model.module, model.tokenizer, info, threads=model.threads)
+        self.model = model.with_info(info)
 
     def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """Return the log-likelihood of each text after its context, and whether it is greedy.
@@ -181,48 +176,18 @@ class HarnessAnswers:
         return found if found == self._first else ""
 
     def _generated(self, prompts: Sequence[str], manner: Manner) -> list[str]:
-        import torch
-
         window, model = self.model.info.max_length, self.model
         if manner.room >= window:
             raise ModelError(
                 text("error.lm_eval.room", room=manner.room, window=window),
                 fix=text("error.lm_eval.room.fix"),
             )
-        tokens, mask = model.padded([self._begun(p) for p in prompts], room=manner.room)
-        start = tokens.shape[1]
-        pad = model.tokenizer.pad_token_id
-        with torch_threads(model.threads), torch.inference_mode():
-            found = model.module.generate(
-                input_ids=tokens,
-                attention_mask=mask,
-                max_new_tokens=manner.room,
-                pad_token_id=model.tokenizer.eos_token_id if pad is None else pad,
-                stopping_criteria=[_ended(model.tokenizer, manner.until, start)],
-                use_cache=True,
-                **manner.rest,
-            )
-        said = [
-            model.tokenizer.decode(row, skip_special_tokens=True)
-            for row in found[:, start:].tolist()
-        ]
+        read = model.fitted(model.read([self._begun(p) for p in prompts]), manner.room)
+        found = model.continuations(
+            read, max_new_tokens=manner.room, until=manner.until, sampling=manner.rest
+        )
+        said = [model.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in found]
         return [manner.cut(one) for one in said]
-
-
-def _ended(tokenizer: Any, until: Sequence[str], start: int) -> Callable[..., torch.Tensor]:
-    """Return a stopping criterion: whether one of the texts stands at the end of an answer."""
-    # A text of n bytes comes from n tokens at most; one that begins before these was seen before.
-    reach = 2 + max((len(stop.encode()) for stop in until), default=0)
-
-    def ended(tokens: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        import torch
-
-        tails = tokens[:, max(start, tokens.shape[1] - reach) :].tolist()
-        said = [tokenizer.decode(tail) if until else "" for tail in tails]
-        done = np.array([any(stop in one for stop in until) for one in said])
-        return torch.from_numpy(done).to(tokens.device)
-
-    return ended
 
 
 def open_answers(

@@ -11,7 +11,7 @@ from shipworthy.data.packages import cache_folder
 from shipworthy.model.checkpoint import read_info
 
 if TYPE_CHECKING:
-    from shipworthy.model.language_model import TorchLanguageModel
+    from shipworthy.model.language_model import CausalLanguageModel
     from shipworthy.model.text_classifier import TextClassifier
 
 
@@ -34,11 +34,15 @@ def load_classifier(
     return OnnxClassifier(folder, threads=threads, batch=batch)
 
 
-def load_language_model(folder: Path | str, *, threads: int | None = None) -> TorchLanguageModel:
+def load_language_model(folder: Path | str, *, threads: int | None = None) -> CausalLanguageModel:
     """Load a candidate's folder that is a language model; see `load_classifier`."""
-    from shipworthy.model.language_model import load_language_model as load
+    if read_info(folder).runtime == "llama.cpp":
+        from shipworthy.model.llama_cpp_runtime import open_llama_cpp
 
-    return load(folder, threads=threads)
+        return open_llama_cpp(folder, threads=threads)
+    from shipworthy.model.torch_language_model import open_torch
+
+    return open_torch(folder, threads=threads)
 
 
 def model_folder(name: str, adapter: Path | None = None) -> Path:

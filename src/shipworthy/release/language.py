@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shipworthy.measure.generation_settings import GenerationSettings
     from shipworthy.model.capabilities import TokenLosses
     from shipworthy.model.checkpoint import Does, RuntimeInfo
-    from shipworthy.model.language_model import TorchLanguageModel
+    from shipworthy.model.language_model import CausalLanguageModel
     from shipworthy.release.project import Project
 
     FloatArray: TypeAlias = NDArray[np.float64]
@@ -112,7 +112,7 @@ def write_language_answers(
 
 
 def answered(
-    model: TorchLanguageModel, rows: pl.DataFrame, settings: GenerationSettings
+    model: CausalLanguageModel, rows: pl.DataFrame, settings: GenerationSettings
 ) -> pl.DataFrame:
     """Return likelihoods and answers of rows, before they are scored."""
     import polars as pl
@@ -195,7 +195,7 @@ def read_language_answers(
 
 
 def _answers(
-    model: TorchLanguageModel, rows: pl.DataFrame, settings: GenerationSettings
+    model: CausalLanguageModel, rows: pl.DataFrame, settings: GenerationSettings
 ) -> list[str]:
     if not model.info.choices:
         return model.generate(rows, max_new_tokens=settings.max_new_tokens, seed=0)

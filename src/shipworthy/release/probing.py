@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from shipworthy.measure.identity_swaps import SwapPlan
     from shipworthy.measure.probe_settings import IdentitySettings, ProbeSettings
     from shipworthy.measure.refusals import Kind
-    from shipworthy.model.language_model import TorchLanguageModel
+    from shipworthy.model.language_model import CausalLanguageModel
     from shipworthy.release.policy import Policy
 
     FloatArray: TypeAlias = NDArray[np.float64]
@@ -90,7 +90,7 @@ def probe_inputs(settings: ProbeSettings) -> dict[str, str]:
     return found
 
 
-def write_probes(model: TorchLanguageModel, settings: ProbeSettings, out: Path) -> None:
+def write_probes(model: CausalLanguageModel, settings: ProbeSettings, out: Path) -> None:
     """Ask a model all that the settings name, and write what it says.
 
     Raises DataError naming file, row and column where a file of prompts cannot be used.
@@ -186,7 +186,7 @@ def flip_notes(before: Path, after: Mapping[str, Path]) -> list[Phrase]:
     return notes
 
 
-def _answers(model: TorchLanguageModel, asked: list[str], settings: ProbeSettings) -> list[str]:
+def _answers(model: CausalLanguageModel, asked: list[str], settings: ProbeSettings) -> list[str]:
     with progress("probe", total=len(asked), unit="texts") as step:
         read = model.read(asked)
         return model.go_on(read, max_new_tokens=settings.max_new_tokens, step=step)
@@ -202,7 +202,7 @@ def _plan(settings: IdentitySettings) -> tuple[SwapPlan, list[list[str]] | None]
 
 
 def _identity_scores(
-    model: TorchLanguageModel, settings: ProbeSettings, identities: IdentitySettings
+    model: CausalLanguageModel, settings: ProbeSettings, identities: IdentitySettings
 ) -> FloatArray:
     """Return the log-odds of the first choice of each prompt, or whether its answer refuses."""
     plan, choices = _plan(identities)
