@@ -17,9 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 LOCKED := .venv/locked
 RUNS := .venv/runs
 CHECKS := .venv/checks
+LLAMA := .venv/llama
 PEERS := $(patsubst benchmarks/peers/%.txt,.peers/%/ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: help demo test lint slow bench peers gpu lock setup clean distclean
+.PHONY: help demo test lint slow bench peers gpu gguf lock setup clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,7 +33,7 @@ demo: $(RUNS) ## the main job on built-in real data, to a verdict and report.htm
 test: $(CHECKS) ## the tests that take minutes, not hours
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
 
-slow: $(CHECKS) ## the tests with full replicate counts
+slow: $(CHECKS) gguf ## the tests with full replicate counts
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 gpu: $(CHECKS) ## the tests that need a GPU
@@ -60,6 +61,8 @@ peers: $(PEERS) ## environments of other tools, for tests and benchmarks
 
 lock: $(CHECKS) ## resolve pyproject.toml again into both locks
 	sh scripts/lock.sh
+
+gguf: $(LLAMA) ## llama.cpp, compiled where there is a C++ compiler; without it its tests are skipped
 
 setup: $(CHECKS) ## only set up
 
@@ -91,6 +94,14 @@ $(CHECKS): requirements-dev.lock $(RUNS)
 # Warnings of other people's sources come when they are compiled, and in tests warnings are errors.
 	@$(BIN)/python -W ignore -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 || true
 	@touch $@
+
+# Compiling takes minutes, so the fast tests do without.
+$(LLAMA): requirements-gguf.lock $(CHECKS)
+	@if command -v c++ > /dev/null || command -v g++ > /dev/null; then \
+		$(PIP) --no-deps --require-hashes -r requirements-gguf.lock && touch $@; \
+	else \
+		echo "skipped: llama.cpp takes a C++ compiler, and there is none"; \
+	fi
 
 .peers/%/ready: benchmarks/peers/%.txt
 	@test -n "$(PYTHON)" || { echo "no python3 on the PATH; 3.11 or newer is needed" >&2; exit 1; }

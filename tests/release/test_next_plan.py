@@ -139,6 +139,31 @@ def test_layers_are_to_be_looked_into_where_the_recipe_can_keep_some(
     assert "next.layers.group" not in keys(steps({"a": [change(80, 5)]}, run=""))
 
 
+@pytest.mark.parametrize(
+    ("settings", "proposed"),
+    [
+        ({"gguf": "Q4_K_M"}, "{gguf: Q5_K_M}"),
+        ({"weights": "int4"}, "{int4: {rounding: compensated}}"),
+        ({"weights": "int4", "group": 64}, "{int4: {group: 64, rounding: compensated}}"),
+        ({"weights": "int4", "rounding": "compensated"}, None),
+        ({"gguf": "F16"}, None),
+    ],
+)
+def test_weights_that_cost_a_group_are_rounded_nearer_to_the_parent(
+    settings: dict[str, Any], proposed: str | None
+) -> None:
+    found = steps({"a": [change(80, 5)]}, recipes={"a": Recipe("x", "quantize", settings)}, run="")
+    (step,) = found
+    assert (step.phrase.key, step.recipe) == (
+        ("next.nearer.group", proposed) if proposed else ("next.milder", "")
+    )
+    assert (proposed or "milder") in phrase(step.phrase)
+    # One that the run has made is not proposed again, and a limit on size wants no larger file.
+    both = {"a": Recipe("x", "quantize", {"gguf": "Q4_0"}), "b": Recipe("gguf-q4-k-m", "", {})}
+    assert keys(steps({"a": [change(80, 5)]}, recipes=both, run="")) == ["next.milder"]
+    assert "next.nearer" not in keys(steps({"a": [size(450)]}, recipes=both, run=""))
+
+
 def test_a_group_that_rows_cannot_help_gets_both_the_look_and_the_word() -> None:
     found = steps(
         {"a": [change(34, 4)]}, Answer.UNDECIDED, recipes={"a": PRUNE["a"]}, minutes={"a": 1.0},

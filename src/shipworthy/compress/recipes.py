@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from shipworthy.compress.settings import (
     AUTO,
+    GgufKind,
+    GgufRecipe,
     Int4Recipe,
     Int8Recipe,
     PruneSettings,
     QuantizeSettings,
 )
+from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
+    from shipworthy.model.checkpoint import RuntimeInfo
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,17 @@ def make(
     *,
     calibration: pl.DataFrame | None = None,
 ) -> None:
-    """Write the candidate of a recipe; `load_classifier` opens its folder.
+    """Write the candidate of a recipe; `load_classifier` or `load_language_model` opens its folder.
 
     parent_folder: a candidate of the runtime `torch`. calibration: rows for recipes that look at
     some. The same parent, rows and libraries give the same bytes.
     Raises ModelError where the parent is of another runtime or incomplete.
     """
-    if recipe.lever == "quantize":
+    if "gguf" in recipe.settings:
+        from shipworthy.compress.gguf import quantize_gguf
+
+        quantize_gguf(parent_folder, out_folder, recipe.settings["gguf"])
+    elif recipe.lever == "quantize":
         from shipworthy.compress.quantize import quantize_weights
 
         settings = QuantizeSettings(**recipe.settings)
@@ -71,6 +80,24 @@ def make(
         prune_magnitude(parent_folder, out_folder, PruneSettings(**recipe.settings))
     else:
         raise ValueError(f"no lever {recipe.lever!r}")
+
+
+def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeInfo | None) -> None:
+    """Raise ModelError for a recipe that this model cannot have, before hours go into training.
+
+    folder: of the model that training starts from. info: how it runs; None for a classifier.
+    """
+    for recipe in expand(settings):
+        if "gguf" in recipe.settings:
+            from shipworthy.compress.gguf import check_gguf
+
+            check_gguf(folder, info)
+        elif recipe.settings.get("weights") == "int4" and info is None:
+            raise ModelError(
+                text("error.weight_only.classifier"),
+                folder=folder,
+                fix=text("error.weight_only.classifier.fix"),
+            )
 
 
 def looks_at_rows(recipe: Recipe) -> bool:
@@ -86,6 +113,8 @@ def written(recipe: Recipe) -> str:
     '{int8: {keep_float: [embeddings, 0]}}'
     """
     settings = recipe.settings
+    if "gguf" in settings:
+        return f"{{gguf: {settings['gguf']}}}"
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
@@ -103,7 +132,7 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     """Return the recipe that also leaves some parts as the parent has them.
 
     parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
-    recipe that keeps nothing (bf16).
+    recipe that keeps nothing (bf16, gguf).
     """
     if recipe.lever == "prune":
         kept = {*recipe.settings.get("keep", ()), *parts}
@@ -114,9 +143,27 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     raise ValueError(f"{recipe.name} has no parts to keep")
 
 
+def nearer(recipe: Recipe) -> Recipe | None:
+    """Return the recipe of the same kind whose weights are next nearer to the parent's, if any.
+
+    >>> nearer(Recipe("gguf-q4-k-m", "quantize", {"gguf": "Q4_K_M"})).name
+    'gguf-q5-k-m'
+    """
+    settings = recipe.settings
+    if "gguf" in settings:
+        kinds: tuple[GgufKind, ...] = get_args(GgufKind)
+        place = kinds.index(settings["gguf"])
+        return _gguf(kinds[place - 1]) if place else None
+    if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
+        return None
+    return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
+
+
 def _recipe(named: NamedRecipe) -> Recipe:
     if isinstance(named, str):
         return _quantize(QuantizeSettings(weights=named))
+    if isinstance(named, GgufRecipe):
+        return _gguf(named.gguf)
     if isinstance(named, Int8Recipe):
         return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
     if isinstance(named, Int4Recipe):
@@ -130,6 +177,10 @@ def _quantize(settings: QuantizeSettings) -> Recipe:
     how = "-compensated" if settings.rounding == "compensated" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))
+
+
+def _gguf(kind: GgufKind) -> Recipe:
+    return Recipe(f"gguf-{kind.lower().replace('_', '-')}", "quantize", {"gguf": kind})
 
 
 def _prune(settings: PruneSettings) -> Recipe:

@@ -128,7 +128,21 @@ class Int4Recipe(BaseModel):
     """How many weights share a scale, and which parts stay in bf16."""
 
 
-NamedRecipe: TypeAlias = Literal["bf16", "int8", "int4"] | PruneRecipe | Int8Recipe | Int4Recipe
+GgufKind: TypeAlias = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M"]
+
+
+class GgufRecipe(BaseModel):
+    """A file for llama.cpp, of language models: `{gguf: Q4_K_M}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    gguf: GgufKind
+    """llama.cpp's name of a way to round, from `F16` (16 bits a weight) to `Q3_K_M` (about 3.9)."""
+
+
+NamedRecipe: TypeAlias = (
+    Literal["bf16", "int8", "int4"] | PruneRecipe | Int8Recipe | Int4Recipe | GgufRecipe
+)
 
 AUTO: tuple[NamedRecipe, ...] = (
     "bf16", "int8", PruneRecipe(prune=0.3), PruneRecipe(prune=0.5),
@@ -146,9 +160,9 @@ class CompressSettings(BaseModel):
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
     """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of language
-    models), `{int4: {group: ..., keep_float: [...]}}`, `{prune: share}` and
-    `{prune: {share: ..., keep: [...]}}`, each once; an empty list makes none. `auto` is bf16, int8,
-    prune 0.3 and prune 0.5."""
+    models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language models, run by
+    llama.cpp), `{prune: share}` and `{prune: {share: ..., keep: [...]}}`, each once; an empty list
+    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
@@ -174,6 +188,8 @@ def _plain(recipe: NamedRecipe) -> str:
         told = f" keep_float {', '.join(map(str, kept))}" if kept else ""
         told += " compensated" if recipe.int4.rounding == "compensated" else ""
         return f"int4: {recipe.int4.group}{told}" if told or recipe.int4.group != 32 else "int4"
+    if isinstance(recipe, GgufRecipe):
+        return f"gguf: {recipe.gguf}"
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"
     kept = recipe.prune.keep

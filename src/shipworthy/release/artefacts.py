@@ -246,9 +246,11 @@ class Workshop:
         )
 
         def make(folder: Path) -> None:
+            from shipworthy.compress.recipes import check_recipes
             from shipworthy.train.fitted import write_fitted
             from shipworthy.train.loop import fit
 
+            check_recipes(project.compress, model, self.language)
             fitted = fit(
                 model,
                 part(data, "train"),

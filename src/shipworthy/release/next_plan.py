@@ -143,6 +143,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *_other(asked, candidate, worst),
         *_share(asked, candidate, worst),
         *_untried(asked, candidate, worst),
+        *_nearer(asked, candidate, worst),
         *_layers(asked, candidate, worst),
     ]
     if not found and worst[0].decision is Outcome.FAIL:
@@ -270,6 +271,29 @@ def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Ne
             )  # fmt: skip
         found.append(step)
     return found[:1]
+
+
+def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """The same kind of rounding with more bits, or one that makes good for itself."""
+    from shipworthy.compress.recipes import nearer, written
+
+    ground = asked.background
+    recipe = ground.recipes.get(candidate)
+    other = None if recipe is None else nearer(recipe)
+    names = {r.name for r in ground.recipes.values()}
+    if (
+        other is None
+        or other.name in names
+        or any(MEASURES[d.measure].kind in ("speed", "fact") for d in worst)
+    ):
+        return []
+    words = told(asked.names[candidate], worst[0]) | {"recipe": written(other)}
+    return [
+        NextStep(
+            candidate, said("next.nearer", words), math.nan, math.nan, recipe=written(other),
+            cost_minutes=ground.minutes.get(candidate, 0.0),
+        )
+    ]  # fmt: skip
 
 
 def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
