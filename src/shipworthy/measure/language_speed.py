@@ -9,29 +9,24 @@ between tokens is the median gap of an answer.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shipworthy.core.device import device_class
-from shipworthy.core.device import threads as processors
-from shipworthy.core.digest import digest_json
-from shipworthy.core.errors import DataError
-from shipworthy.core.launch import Worker
-from shipworthy.core.locale import text
-from shipworthy.core.progress import progress
-from shipworthy.measure.speed import THREAD_VARIABLES, waves
-from shipworthy.measure.speed_records import LOAD_SECONDS, SpeedRecords, WorkFile
+from shipworthy.measure.speed_rounds import Round, timed_rounds
 from shipworthy.measure.speed_sample import in_random_order, order_statistic
 from shipworthy.model.checkpoint import artefact_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.random import Generator
+
+    from shipworthy.core.launch import Worker
     from shipworthy.core.progress import Step
     from shipworthy.measure.settings import SpeedSettings
+    from shipworthy.measure.speed_records import SpeedRecords
 
 WORKER = "shipworthy.measure.language_speed_worker"
 DROPPED = 2
@@ -55,82 +50,35 @@ def measure_language_speed(
     prompts: as the model reads them, without its template; they are drawn at random. The other
     arguments and what is raised are those of `measure_speed`.
     """
-    if not prompts:
-        raise DataError(text("error.speed.no_text"), fix=text("error.speed.no_text.fix"))
-    if parent not in folders:
-        raise ValueError(f"the parent {parent!r} is not among {', '.join(folders)}")
-    digests = {name: artefact_digest(folder) for name, folder in folders.items()}
-    settings = settings.model_copy(update={"threads": settings.threads or processors()})
-    about = [digests, list(prompts), settings.model_dump(), seed, device_class(), WORKER]
-    rounds = WorkFile(work, digest_json(about))
-    left = [k for k in range(settings.processes) if k not in rounds.rounds]
-    planned = len(left) * len(folders) * (DROPPED + settings.answers)
-    with progress("speed", total=planned, unit="requests") as step:
-        for number in left:
-            timed = _Round(folders, prompts, settings, seed, number).run(step)
-            fixed = {"form": settings.form, "threads": settings.threads, "seed": seed}
-            rows = [
-                {**row, **fixed, "round": number, "artefact_digest": digests[row["candidate"]],
-                 "device_flags": device_class()}
-                for row in timed
-            ]  # fmt: skip
-            rounds.add(number, rows)
-    rounds.remove()
-    return SpeedRecords.of(row for number in sorted(rounds.rounds) for row in rounds.rounds[number])
+    return timed_rounds(
+        lambda given, generator: _Round(folders, prompts, given, generator),
+        {name: artefact_digest(folder) for name, folder in folders.items()},
+        prompts, settings, seed=seed, parent=parent, work=work, loader=WORKER,
+        requests=DROPPED + settings.answers,
+    )  # fmt: skip
 
 
-class _Round:
-    """One fresh process of each candidate."""
+class _Round(Round):
+    """A round on prompts: one by one, then side by side."""
+
+    worker = WORKER
 
     def __init__(
         self,
         folders: Mapping[str, Path],
         prompts: Sequence[str],
         settings: SpeedSettings,
-        seed: int,
-        number: int,
+        generator: Generator,
     ) -> None:
-        self.folders, self.settings = folders, settings
-        generator = np.random.default_rng([seed, number])
-        names = list(folders)
-        self.order = [names[k] for k in generator.permutation(len(names))]
+        super().__init__(folders, settings, generator)
         self.prompts = in_random_order(prompts, DROPPED + settings.answers, generator)
         together = (DROPPED + settings.batches) * settings.concurrency
         self.together = in_random_order(prompts, together, generator)
 
-    def run(self, step: Step) -> Iterator[dict[str, Any]]:
-        position = 0
-        for wave in waves(self.order, self.folders):
-            with ExitStack() as stack:
-                workers = {name: stack.enter_context(self._start(name)) for name in wave}
-                loaded = {
-                    name: worker.receive(timeout=self.settings.load_timeout_seconds)["seconds"]
-                    for name, worker in workers.items()
-                }
-                for name, worker in workers.items():
-                    values = self._measure(worker, step)
-                    values[LOAD_SECONDS] = loaded[name]
-                    about = {"requests": self.settings.answers, "dropped": DROPPED, "settled": True}
-                    for measure, value in values.items():
-                        yield {"candidate": name, "measure": measure, "value": value,
-                               "position": position, **about}  # fmt: skip
-                    worker.close()
-                    position += 1
-
-    def _start(self, name: str) -> Worker:
-        threads = self.settings.threads
-        environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
-        worker = Worker(WORKER, environment=environment, name=f"timing {name}")
-        try:
-            worker.send("load", folder=str(self.folders[name].resolve()), threads=threads)
-        except BaseException:
-            worker.close()
-            raise
-        return worker
-
-    def _measure(self, worker: Worker, step: Step) -> dict[str, float]:
+    def measure(self, worker: Worker, step: Step) -> tuple[dict[str, float], dict[str, Any]]:
+        """Time answers one by one, then side by side, then ask for the memory."""
         first, gaps, whole = self._single(worker, step)
-        seconds, tokens, cache_mb = self._together(worker)
+        seconds, tokens, cache_mb = self._side_by_side(worker)
         memory = worker.call("peak_memory", timeout=self.settings.answer_timeout_seconds)["mb"]
         values = {
             "time_to_first_token_ms": float(np.median(first)) / 1e6,
@@ -146,7 +94,7 @@ class _Round:
         if self.settings.price_per_hour is not None:
             hours = 1e6 / values["tokens_per_s"] / 3600
             values["cost_per_million_tokens"] = self.settings.price_per_hour * hours
-        return values
+        return values, {"requests": self.settings.answers, "dropped": DROPPED, "settled": True}
 
     def _single(self, worker: Worker, step: Step) -> tuple[list[float], list[float], list[float]]:
         """Nanoseconds of each timed answer: to its first token, a gap after it, and in all."""
@@ -162,7 +110,7 @@ class _Round:
                 whole.append(float(stamps.sum()))
         return first, gaps, whole
 
-    def _together(self, worker: Worker) -> tuple[float, float, float]:
+    def _side_by_side(self, worker: Worker) -> tuple[float, float, float]:
         """Seconds and tokens of the timed batches, and the largest cache of the first ones, MB."""
         size, timeout = self.settings.concurrency, self.settings.answer_timeout_seconds
         nanoseconds, tokens, cache = 0, 0, 0.0
