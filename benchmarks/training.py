@@ -130,8 +130,9 @@ def serve(given: dict[str, Any]) -> None:
     precision = resolve(given["precision"])
     caller, _ = choose(module, rows, "auto")
     execution = OneProcess(module, caller, autocast=partial(autocast, precision))
+    objective = Classification()
     run = Run(
-        execution, caller, rows, held, objective=Classification(), settings=settings, seed=0,
+        execution, caller, rows, held, objective=objective, settings=settings, seed=0,
         token_budget=given["tokens"], metrics=Metrics(None),
     )  # fmt: skip
     module.train()
@@ -167,7 +168,9 @@ def serve(given: dict[str, Any]) -> None:
                 break
             print(json.dumps(train(number)), flush=True)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        accuracy = evaluate(execution, caller, held, step=0, token_budget=2048).accuracy
+        accuracy = evaluate(
+            execution, caller, held, objective=objective, step=0, token_budget=2048
+        ).accuracy
     last = {"peak_memory_mb": peak, "accuracy": accuracy, "peak_flops": peaks()[precision]}
     print(json.dumps(last), flush=True)
 
