@@ -14,11 +14,8 @@ of other authors in the same domain, near-duplicates left out.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
-import statistics
-import sys
 import sysconfig
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +27,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shipworthy.core.device import device_flags
+from method.rounds import options, spread, tell
 from shipworthy.data.builtin import sentiment
 from shipworthy.data.contamination import overlap
 from shipworthy.data.duplicates import find_duplicates
@@ -127,11 +124,6 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return perf_counter() - start, found
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, least and most."""
-    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
 def scan(megabytes: float, peer_megabytes: float, rows: int, rounds: int) -> dict[str, Any]:
     """Time the scan of the whole corpus, and that of a part beside the peer."""
     evaluated, texts = corpus(megabytes, rows)
@@ -147,6 +139,7 @@ def scan(megabytes: float, peer_megabytes: float, rows: int, rounds: int) -> dic
         theirs.append(part_size / seconds)
         if not np.array_equal(found, other):
             raise SystemExit(f"{(found != other).sum()} overlaps differ from the peer's")
+    on_part, peer_on_part = spread(ours), spread(theirs)
     return {
         "megabytes": size,
         "texts": len(texts),
@@ -154,9 +147,9 @@ def scan(megabytes: float, peer_megabytes: float, rows: int, rounds: int) -> dic
         "rounds": rounds,
         "megabytes_per_s": spread(speeds),
         "part_megabytes": part_size,
-        "ours_on_part": spread(ours),
-        "peer_on_part": spread(theirs),
-        "ratio": statistics.median(ours) / statistics.median(theirs),
+        "ours_on_part": on_part,
+        "peer_on_part": peer_on_part,
+        "ratio": on_part["median"] / peer_on_part["median"],
         "values_compared": rows,
     }
 
@@ -226,7 +219,6 @@ def meaning() -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(result["device_flags"]))
     told = result["scan"]
     speed, ours, theirs = (told[k] for k in ("megabytes_per_s", "ours_on_part", "peer_on_part"))
     print(
@@ -266,20 +258,15 @@ def show(result: dict[str, Any]) -> None:
         print(f"{threshold:.2f}    " + "  ".join(cells))
 
 
-def main() -> int:
+def main() -> None:
     """Run both parts and print them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--megabytes", type=float, default=200)
     parser.add_argument("--peer-megabytes", type=float, default=30)
     parser.add_argument("--rows", type=int, default=8000)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-meaning", action="store_true", help="time the scan only")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     result: dict[str, Any] = {
-        "benchmark": "contamination",
-        "device_flags": list(device_flags()),
-        "python": sys.version.split()[0],
         "numpy": np.__version__,
         "polars": pl.__version__,
         "goals": GOALS,
@@ -287,12 +274,8 @@ def main() -> int:
     }
     if not given.no_meaning:
         result["meaning"] = meaning()
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    tell("contamination", result, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

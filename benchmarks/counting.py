@@ -9,11 +9,9 @@ are compared on the same resamples; a difference above 1e-12 ends the run with a
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from shipworthy.core.device import device_flags
+from method.rounds import options, spread, tell
+from method.sides import PEERS, peer_python
 from shipworthy.measure.counts import (
     count,
     encode_strings,
@@ -31,9 +30,6 @@ from shipworthy.measure.counts import (
     multinomial_replicates,
 )
 
-HERE = Path(__file__).resolve().parent
-PEER_SCRIPT = HERE / "peers" / "fairlearn_replicates.py"
-PEER_PYTHON = HERE.parent / ".peers" / "fairlearn" / "bin" / "python"
 TOLERANCE = 1e-12
 GOALS = {"coded_s": 0.15, "string_s": 0.6, "ratio": 1000.0}
 
@@ -55,11 +51,7 @@ def timed(work: Callable[[], Any], rounds: int) -> dict[str, float]:
         start = perf_counter()
         work()
         seconds.append(perf_counter() - start)
-    return {
-        "median_s": statistics.median(seconds),
-        "least_s": min(seconds),
-        "most_s": max(seconds),
-    }
+    return spread(seconds, unit="s")
 
 
 def large(n: int, groups: int, replicates: int, rounds: int) -> dict[str, Any]:
@@ -113,9 +105,8 @@ def peer(
     with tempfile.TemporaryDirectory() as folder:
         for name, column in {**codes, "picks": picks}.items():
             np.save(Path(folder) / f"{name}.npy", column)
-        done = subprocess.run(
-            [str(python), str(PEER_SCRIPT), folder], capture_output=True, text=True, check=False
-        )
+        command = [str(python), str(PEERS / "fairlearn_replicates.py"), folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"the peer failed: {done.stderr.strip().splitlines()[-1]}")
     theirs = json.loads(done.stdout)
@@ -149,7 +140,6 @@ def peer(
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
     big, other = result["large"], result.get("fairlearn")
-    print("machine:", " ".join(result["device_flags"]))
     what = f"{big['rows']:,} rows x {big['groups']} groups, {big['replicates']:,} replicates"
     for kind in ("coded", "string"):
         t = big[kind]
@@ -176,23 +166,20 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def main() -> int:
+def main() -> None:
     """Run both parts and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--groups", type=int, default=8)
     parser.add_argument("--replicates", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rows", type=int, default=100_000)
     parser.add_argument("--peer-groups", type=int, default=25)
     parser.add_argument("--peer-resamples", type=int, default=10)
-    parser.add_argument("--peer", type=Path, default=PEER_PYTHON, help="python with fairlearn")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--peer", type=Path, default=peer_python("fairlearn"), help="python with fairlearn"
+    )
     given = parser.parse_args()
     result: dict[str, Any] = {
-        "benchmark": "counting",
-        "device_flags": list(device_flags()),
-        "python": sys.version.split()[0],
         "numpy": np.__version__,
         "polars": pl.__version__,
         "goals": GOALS,
@@ -207,12 +194,8 @@ def main() -> int:
             given.peer,
             given.peer_resamples,
         )
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    tell("counting", result, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

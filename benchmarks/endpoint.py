@@ -8,7 +8,6 @@ same bodies over one kept connection. A run whose answers differ ends with an er
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import statistics
@@ -19,7 +18,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import options, tell
 
 GOAL_MS = 2.0
 SLEEP_SECONDS = 0.005
@@ -122,31 +121,27 @@ def measure(requests: int, rounds: int) -> dict[str, Any]:
             "median_ms": statistics.median(values),
             "p95_ms": sorted(values)[int(0.95 * len(values))],
         }
-    found["device_flags"] = list(device_flags())
     found["more_ms"] = found["shipworthy"]["median_ms"] - found["bare loop"]["median_ms"]
     return found
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    if given.serve:
-        serve()
-        return
-    found = measure(given.requests, given.rounds)
-    if given.json:
-        print(json.dumps(found, indent=2))
-        return
-    print("machine:", " ".join(found["device_flags"]))
+def show(found: dict[str, Any]) -> None:
+    """Print the result as lines for people."""
     for name in ("shipworthy", "bare loop"):
         one = found[name]
         print(f"{name}: median {one['median_ms']:.2f} ms, p95 {one['p95_ms']:.2f} ms overhead")
     print(f"{found['requests']} requests; {found['more_ms']:.2f} ms more (goal {GOAL_MS} in all)")
+
+
+def main() -> None:
+    """Measure and print."""
+    if sys.argv[1:2] == ["--serve"]:
+        serve()
+        return
+    parser = options(__doc__, rounds=3)
+    parser.add_argument("--requests", type=int, default=200)
+    given = parser.parse_args()
+    tell("endpoint", measure(given.requests, given.rounds), show, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ what the disk alone takes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import options, spread, tell
 from shipworthy.core.digest import canonical_json
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.ledger_lines import START, Line, line_hash
@@ -32,15 +31,6 @@ GOALS = {"verify_mb_per_s": 500.0, "append_ms": 2.0}
 SHARES = (0.4, 0.25, 0.15, 0.1, 0.06, 0.04)
 RUN = "a91f4c2e"
 CHUNK = 1 << 20
-
-
-def median_of(seconds: list[float], unit: float = 1.0) -> dict[str, float]:
-    """Median, least and most of some times, in seconds divided by unit."""
-    return {
-        "median": statistics.median(seconds) / unit,
-        "least": min(seconds) / unit,
-        "most": max(seconds) / unit,
-    }
 
 
 def interleaved(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -113,7 +103,7 @@ def verifying(folder: Path, size: int, rounds: int) -> dict[str, Any]:
         "megabytes": read / 1e6,
         "files": len(files),
         "jobs": jobs,
-        "seconds": {name: median_of(times) for name, times in seconds.items()},
+        "seconds": {name: spread(times) for name, times in seconds.items()},
         "mb_per_s": {name: read / 1e6 / took for name, took in medians.items()},
         "ratio": medians["sha256sum"] / medians["verify"],
         "ratio_one_job": medians["sha256sum"] / medians["verify with one job"],
@@ -161,38 +151,16 @@ def appending(folder: Path, entries: int, repeats: int) -> dict[str, Any]:
     return {
         "bytes": length,
         "repeats": repeats,
-        "milliseconds": {name: median_of(times, 1e-3) for name, times in seconds.items()},
+        "milliseconds": {
+            name: spread([1e3 * one for one in times]) for name, times in seconds.items()
+        },
         "read_entries": count,
         "read_s": perf_counter() - start,
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--megabytes", type=int, default=1000, help="size of all artefacts")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--entries", type=int, default=10_000, help="of the long ledger")
-    parser.add_argument("--repeats", type=int, default=200, help="appends of each kind")
-    parser.add_argument("--folder", type=Path, help="where to write; else the temporary folder")
-    asked = parser.parse_args()
-    place = Path(tempfile.mkdtemp(prefix="evidence-", dir=asked.folder))
-    try:
-        result = {
-            "device_flags": list(device_flags()),
-            "goals": GOALS,
-            "verify": verifying(place / "run", asked.megabytes * 1_000_000, asked.rounds),
-            "append": appending(place / "ledgers", asked.entries, asked.repeats),
-        }
-    finally:
-        shutil.rmtree(place)
-    if asked.json:
-        print(json.dumps(result, indent=1))
-        return
-    print(f"machine flags: {', '.join(result['device_flags']) or 'none'}")
+def show(result: dict[str, Any]) -> None:
+    """Print the result as lines for people."""
     told, added = result["verify"], result["append"]
     print(f"\n{told['megabytes']:,.0f} MB in {told['files']} files, in the page cache"
           f" (goal: {GOALS['verify_mb_per_s']:.0f} MB/s)")  # fmt: skip
@@ -206,6 +174,26 @@ def main() -> None:
     for name, took in added["milliseconds"].items():
         print(f"  {name:<26} {took['median']:6.2f} ms [{took['least']:.2f}, {took['most']:.2f}]")
     print(f"  reading and checking {added['read_entries']:,} entries: {added['read_s']:.2f} s")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__, rounds=5)
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of all artefacts")
+    parser.add_argument("--entries", type=int, default=10_000, help="of the long ledger")
+    parser.add_argument("--repeats", type=int, default=200, help="appends of each kind")
+    parser.add_argument("--folder", type=Path, help="where to write; else the temporary folder")
+    given = parser.parse_args()
+    place = Path(tempfile.mkdtemp(prefix="evidence-", dir=given.folder))
+    try:
+        result = {
+            "goals": GOALS,
+            "verify": verifying(place / "run", given.megabytes * 1_000_000, given.rounds),
+            "append": appending(place / "ledgers", given.entries, given.repeats),
+        }
+    finally:
+        shutil.rmtree(place)
+    tell("evidence", result, show, as_json=given.json)
 
 
 if __name__ == "__main__":

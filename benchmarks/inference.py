@@ -10,9 +10,7 @@ way in which its answers are used, and once over as many texts as a test split h
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -20,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from method.rounds import in_turn, options, tell
 from shipworthy.compress import CompressSettings, expand, make
-from shipworthy.core.device import device_flags, native_bf16
+from shipworthy.core.device import native_bf16
 from shipworthy.core.progress import progress
 from shipworthy.data import Encoded, minilm, sentiment
 from shipworthy.model import (
@@ -73,10 +72,8 @@ def compare(
 ) -> dict[str, Any]:
     """Times of all models on the same requests, and their ratio to fp32 round by round."""
     times: dict[str, list[list[float]]] = {name: [] for name in models}
-    for turn in range(rounds):
-        order = list(models) if turn % 2 == 0 else list(models)[::-1]
-        for name in order:
-            times[name].append(milliseconds(models[name], requests, warm_seconds))
+    for name in in_turn(list(models), rounds):
+        times[name].append(milliseconds(models[name], requests, warm_seconds))
     base = [statistics.median(t) for t in times["fp32"]]
     found: dict[str, Any] = {}
     for name, by_round in times.items():
@@ -108,10 +105,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         torch_models = {n: models[n] for n in ("fp32", "bf16")}
         sizes = {name: size_bytes(path) for name, path in made.items()}
         result: dict[str, Any] = {
-            "benchmark": "inference",
-            "device_flags": list(device_flags()),
             "computes_bf16": native_bf16(),
-            "python": sys.version.split()[0],
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "onnxruntime": onnxruntime.__version__,
@@ -135,7 +129,6 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(result["device_flags"]))
     if not result["computes_bf16"]:
         print("this processor does not multiply bf16: bf16 weights are computed with in fp32")
     print(
@@ -155,26 +148,20 @@ def show(result: dict[str, Any]) -> None:
     print(f"int8 text by text: {quality['texts']:,} texts in {quality['seconds']:.1f} s")
 
 
-def main() -> int:
+def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--requests", type=int, default=120, help="texts at batch 1")
     parser.add_argument("--batches", type=int, default=12, help="batches of 32 texts")
     parser.add_argument("--warm-seconds", type=float, default=1.5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quality-texts", type=int, default=7800)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     result = run(given)
     if result["size_share"]["int8"] > LARGEST_SHARE:
         raise SystemExit(f"int8 is {result['size_share']['int8']:.3f} of the parent's size")
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    tell("inference", result, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

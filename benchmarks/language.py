@@ -21,11 +21,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import in_turn, options, tell
+from method.sides import PEERS, peer_python
 
-HERE = Path(__file__).resolve().parent
-PEER_SCRIPT = HERE / "peers" / "peft_trainer.py"
-PEER_PYTHON = HERE.parent / ".peers" / "hf" / "bin" / "python"
 GOAL = 1.5
 LEARNING_RATE = 5e-4
 
@@ -107,8 +105,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     file.write_text(json.dumps(listed))
     tokens = sum(len(one["input_ids"]) for one in listed[size:])
     found: dict[str, Any] = {
-        "device_flags": list(device_flags()),
         "rows": number,
+        "precisions": given.precisions,
         "steps": given.steps,
         "tokens": tokens,
     }
@@ -118,17 +116,16 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "threads": given.threads, "precision": precision, "pad": rows.pad_token_id,
             "learning_rate": LEARNING_RATE, "out": str(folder / "trainer"),
         }  # fmt: skip
-        sides = {"shipworthy": [sys.executable, str(HERE / "language.py"), "--side"]}
+        sides = {"shipworthy": [sys.executable, __file__, "--serve"]}
         if given.peer.exists():
-            sides["Trainer with peft"] = [str(given.peer), str(PEER_SCRIPT)]
+            sides["Trainer with peft"] = [str(given.peer), str(PEERS / "peft_trainer.py")]
         told: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-        for round_number in range(given.rounds):
-            for name in sides if round_number % 2 == 0 else reversed(sides):
-                done = subprocess.run(
-                    [*sides[name], json.dumps(common)], stdout=subprocess.PIPE, check=True,
-                    stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-                told[name].append(json.loads(done.stdout.splitlines()[-1]))
+        for name in in_turn(list(sides), given.rounds):
+            done = subprocess.run(
+                [*sides[name], json.dumps(common)], stdout=subprocess.PIPE, check=True,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            told[name].append(json.loads(done.stdout.splitlines()[-1]))
         rates = {n: [tokens / sum(t["seconds"]) for t in taken] for n, taken in told.items()}
         one = {
             name: {
@@ -149,11 +146,10 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return found
 
 
-def show(found: dict[str, Any], precisions: list[str]) -> None:
+def show(found: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(found["device_flags"]))
     print(f"{found['steps']} timed steps, {found['tokens']:,} tokens, prompts and answers of BBQ")
-    for precision in precisions:
+    for precision in found["precisions"]:
         for name, side in found[precision]["sides"].items():
             print(
                 f"{precision}, {name}: {side['tokens_per_s']:,.0f} tokens/s "
@@ -172,25 +168,19 @@ def show(found: dict[str, Any], precisions: list[str]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
+    if sys.argv[1:2] == ["--serve"]:
+        print(json.dumps(ours(json.loads(sys.argv[2]))))
+        return
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rows-a-step", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--peer", type=Path, default=PEER_PYTHON)
+    parser.add_argument("--peer", type=Path, default=peer_python("hf"), help="python with peft")
     given = parser.parse_args()
-    if given.side is not None:
-        print(json.dumps(ours(json.loads(given.side))))
-        return
     with tempfile.TemporaryDirectory() as folder:
         found = measure(given, Path(folder))
-    if given.json:
-        print(json.dumps(found, indent=2))
-    else:
-        show(found, given.precisions)
+    tell("language", found, show, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import in_turn, options, tell
 
 MAX_LENGTH = 128
 UNCOUNTED = 2
@@ -216,9 +216,8 @@ def input_pipeline(given: argparse.Namespace) -> dict[str, float]:
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Take the layouts in turn and return each beside one process."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in LAYOUTS}
-    for number in range(given.rounds):
-        for name in list(LAYOUTS) if number % 2 == 0 else reversed(LAYOUTS):
-            taken[name].append(window(name, given, folder))
+    for name in in_turn(list(LAYOUTS), given.rounds):
+        taken[name].append(window(name, given, folder))
     one = statistics.median(w["tokens_per_s"] for w in taken["one process"])
     found = {}
     for name, windows in taken.items():
@@ -237,7 +236,6 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(result["device_flags"]))
     print(
         f"{result['steps']} steps of {result['rows_a_step']} built-in texts, {result['rounds']} "
         f"times in turn, after {UNCOUNTED} that are not counted; {result['threads']} threads in all"
@@ -258,31 +256,24 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--serve"]:
         serve(json.loads(sys.argv[2]))
-        return 0
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+        return
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rows-a-step", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=2048, help="tokens computed at once")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(given, Path(folder))
-    options = {k: v for k, v in vars(given).items() if k != "json"}
-    result = {"benchmark": "layouts", "device_flags": list(device_flags()), **options, **measured}
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    kept = {name: value for name, value in vars(given).items() if name != "json"}
+    tell("layouts", {**kept, **measured}, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,21 +18,14 @@ one. Times are those of the model alone, without what the harness does around it
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import in_turn, options, tell
+from method.sides import BENCHMARKS, PEERS, Side, how_to_make, peer_python
 
-HERE = Path(__file__).resolve().parent
-SIDE_SCRIPT = HERE / "peers" / "lm_eval_side.py"
-PEER_PYTHON = HERE.parent / ".peers" / "lm_eval" / "bin" / "python"
-HOW_TO_MAKE_THE_PEER = "`make peers` makes it, from benchmarks/peers/lm_eval.txt"
 WINDOW = 512
 KINDS = {
     "loglikelihood": "choices",
@@ -89,51 +82,6 @@ generation_kwargs:
 metric_list:
   - metric: exact_match
 """
-
-
-class Side:
-    """A process that answers all tasks whenever it is asked to."""
-
-    def __init__(self, python: Path, given: dict[str, Any], cache: Path) -> None:
-        self.name = str(given["name"])
-        source = str(HERE.parent / "src")
-        self.process = subprocess.Popen(
-            [str(python), str(SIDE_SCRIPT), json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(cache / f"{given['model']}-{given['batch']}.log").open("w"),
-            text=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": source,
-                "TOKENIZERS_PARALLELISM": "false",
-                "SHIPWORTHY_PROGRESS": "off",
-                "HF_HUB_OFFLINE": "1",
-                "HF_DATASETS_CACHE": str(cache / "datasets"),
-            },
-        )
-        self.log = cache / f"{given['model']}-{given['batch']}.log"
-        self.about = self._read()
-
-    def take(self) -> dict[str, Any]:
-        """Answer all tasks once."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("pass\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate("end\n")
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.communicate()
-            said = self.log.read_text().strip().splitlines()
-            raise SystemExit(f"{self.name} failed: {said[-1] if said else 'it said nothing'}")
-        return dict(json.loads(line))
 
 
 def write_tasks(folder: Path, limit: int) -> list[str]:
@@ -260,15 +208,23 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "batch": given.batch,
         },
     ]
-    sides = [Side(given.peer, {**common, **one}, folder) for one in settings]
-    first = {side.name: side.take() for side in sides}
+    command = [str(given.peer), str(PEERS / "lm_eval_side.py")]
+    environment = {
+        "PYTHONPATH": str(BENCHMARKS.parent / "src"),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(folder / "datasets"),
+    }
+    sides = [
+        Side(command, {**common, **one}, folder / f"{k}.log", **environment)
+        for k, one in enumerate(settings)
+    ]
+    first = {side.name: side.ask("pass") for side in sides}
     apart = {
         name: compare(first[name], first["shipworthy"]) for name in first if name != "shipworthy"
     }
     passes: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
-    for number in range(given.rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
-            passes[side.name].append(side.take()["spent"])
+    for side in in_turn(sides, given.rounds):
+        passes[side.name].append(side.ask("pass")["spent"])
     for side in sides:
         side.close()
     seconds = {
@@ -300,7 +256,6 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(result["device_flags"]))
     for name, tasks in result["apart"].items():
         print(f"shipworthy beside {name}:")
         for task, one in tasks.items():
@@ -329,36 +284,24 @@ def show(result: dict[str, Any]) -> None:
         print(f"time of {name} / shipworthy: {said}")
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--limit", type=int, default=240, help="questions of each task of choices")
-    parser.add_argument("--rounds", type=int, default=3, help="passes after the first")
     parser.add_argument("--batch", type=int, default=16, help="larger batch of the peer")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer", type=Path, default=PEER_PYTHON, help="python with lm_eval")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--peer", type=Path, default=peer_python("lm_eval"), help="python with lm_eval"
+    )
     given = parser.parse_args()
     if not given.peer.exists():
-        print(f"not run: no environment with the harness; {HOW_TO_MAKE_THE_PEER}")
-        return 0
+        print(f"not run: no environment with the harness; {how_to_make('lm_eval')}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(given, Path(folder))
-    result: dict[str, Any] = {
-        "benchmark": "lm_eval",
-        "device_flags": list(device_flags()),
-        "python": sys.version.split()[0],
-        "limit": given.limit,
-        "rounds": given.rounds,
-        "threads": given.threads,
-        **measured,
-    }
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    kept = {name: vars(given)[name] for name in ("limit", "rounds", "threads")}
+    tell("lm_eval", {**kept, **measured}, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

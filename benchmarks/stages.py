@@ -8,10 +8,8 @@ all stages in the cache, or the script ends with an error.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import options, spread, tell
 
 GOALS = {"rerun_s": 2.0}
 HEAVY = ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxscript", "sklearn")
@@ -90,13 +88,6 @@ def timed(folder: Path, *arguments: str) -> tuple[float, dict[str, Any], set[str
     return seconds, json.loads(done.stdout), set(done.stderr.splitlines())
 
 
-def spread(seconds: list[float]) -> dict[str, float]:
-    """Median, least and most."""
-    return {
-        "median_s": statistics.median(seconds), "least_s": min(seconds), "most_s": max(seconds)
-    }  # fmt: skip
-
-
 def measure(folder: Path, sparse_bytes: int, rounds: int) -> dict[str, Any]:
     """Run a project once, and then again and again."""
     write_model(folder / "encoder", sparse_bytes)
@@ -124,24 +115,13 @@ def measure(folder: Path, sparse_bytes: int, rounds: int) -> dict[str, Any]:
         "stages": stages,
         "rounds": rounds,
         "first_s": first,
-        **{name: spread(values) for name, values in seconds.items()},
+        **{name: spread(values, unit="s") for name, values in seconds.items()},
         "heavy": sorted(loaded & set(HEAVY)),
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.add_argument("--sparse-gb", type=float, default=14.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        found = measure(Path(place), round(given.sparse_gb * 1e9), given.rounds)
-    document = {"device_flags": device_flags(), "goals": GOALS, **found}
-    if given.json:
-        print(json.dumps(document))
-        return
+def show(found: dict[str, Any]) -> None:
+    """Print the result as lines for people."""
     print(f"{found['stages']} stages, model folder of {found['sparse_gb']:g} GB (sparse); "
           f"the first run took {found['first_s']:.1f} s")  # fmt: skip
     for name, words in (("rerun", "nothing changed"), ("why", "why verdict"), ("clean", "dry run")):
@@ -149,6 +129,16 @@ def main() -> None:
         print(f"  {name:<6} {took['median_s']:.2f} s ({took['least_s']:.2f} to "
               f"{took['most_s']:.2f}), {words}")  # fmt: skip
     print(f"  libraries of models that were loaded: {', '.join(found['heavy']) or 'none'}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__, rounds=5)
+    parser.add_argument("--sparse-gb", type=float, default=14.0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        found = measure(Path(place), round(given.sparse_gb * 1e9), given.rounds)
+    tell("stages", {"goals": GOALS, **found}, show, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 from itertools import count
@@ -29,56 +27,13 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from shipworthy.core.device import device_flags
+from method.rounds import in_turn, options, tell
+from method.sides import PEERS, Side, how_to_make, peer_python
 
-HERE = Path(__file__).resolve().parent
-PEER_SCRIPT = HERE / "peers" / "hf_trainer.py"
-PEER_PYTHON = HERE.parent / ".peers" / "hf" / "bin" / "python"
-HOW_TO_MAKE_THE_PEER = "`make peers` makes it, from benchmarks/peers/hf.txt"
 PEER_DEFAULT_ROWS = 8
 CLASSES = ("negative", "positive")
 MAX_LENGTH = 128
 HELD_OUT = 500
-
-
-class Side:
-    """A process that trains one pass whenever it is asked to."""
-
-    def __init__(self, command: list[str], given: dict[str, Any]) -> None:
-        self.name = str(given["name"])
-        self.process = subprocess.Popen(
-            [*command, json.dumps(given)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "SHIPWORTHY_PROGRESS": "off"},
-        )
-        self.about = self._read()
-
-    def window(self) -> dict[str, float]:
-        """Train one pass and return steps, tokens, seconds and processor seconds."""
-        return self._ask("pass")
-
-    def close(self) -> dict[str, Any]:
-        """End the process and return what it says about itself."""
-        last = self._ask("end")
-        self.process.communicate()
-        return last
-
-    def _ask(self, what: str) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            said = self.process.communicate()[1].strip().splitlines()
-            raise SystemExit(f"{self.name} failed: {said[-1] if said else 'it said nothing'}")
-        return dict(json.loads(line))
 
 
 def serve(given: dict[str, Any]) -> None:
@@ -130,8 +85,9 @@ def serve(given: dict[str, Any]) -> None:
     precision = resolve(given["precision"])
     caller, _ = choose(module, rows, "auto")
     execution = OneProcess(module, caller, autocast=partial(autocast, precision))
+    objective = Classification()
     run = Run(
-        execution, caller, rows, held, objective=Classification(), settings=settings, seed=0,
+        execution, caller, rows, held, objective=objective, settings=settings, seed=0,
         token_budget=given["tokens"], metrics=Metrics(None),
     )  # fmt: skip
     module.train()
@@ -167,7 +123,9 @@ def serve(given: dict[str, Any]) -> None:
                 break
             print(json.dumps(train(number)), flush=True)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        accuracy = evaluate(execution, caller, held, step=0, token_budget=2048).accuracy
+        accuracy = evaluate(
+            execution, caller, held, objective=objective, step=0, token_budget=2048
+        ).accuracy
     last = {"peak_memory_mb": peak, "accuracy": accuracy, "peak_flops": peaks()[precision]}
     print(json.dumps(last), flush=True)
 
@@ -217,18 +175,15 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "max_length": 256 if given.texts == "mix" else MAX_LENGTH,
     }
     ours = {**common, "rows": str(rows), "rows_a_step": given.rows_a_step, "tokens": given.tokens}
-    sides = [
-        Side([sys.executable, str(HERE / "training.py"), "--serve"], {**ours, **kind})
-        for kind in (
-            {"name": "shipworthy", "precision": "auto", "attention_dropout": 0.0},
-            {"name": "shipworthy, fp32", "precision": "fp32", "attention_dropout": 0.0},
-            {
-                "name": "shipworthy, attention dropout",
-                "precision": "auto",
-                "attention_dropout": 0.1,
-            },
-        )
-    ]
+    kinds = {
+        "shipworthy": {"precision": "auto", "attention_dropout": 0.0},
+        "shipworthy, fp32": {"precision": "fp32", "attention_dropout": 0.0},
+        "shipworthy, attention dropout": {"precision": "auto", "attention_dropout": 0.1},
+    }
+    command, sides = [sys.executable, __file__, "--serve"], []
+    for name, kind in kinds.items():
+        log = folder / f"{len(sides)}.log"
+        sides.append(Side(command, {**ours, "name": name, **kind}, log))
     if given.peer.exists():
         for size, strong in (
             (PEER_DEFAULT_ROWS, False),
@@ -244,18 +199,18 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 "strong": strong,
                 "out": str(folder / "trainer"),
             }
-            sides.append(Side([str(given.peer), str(PEER_SCRIPT)], theirs))
+            command = [str(given.peer), str(PEERS / "hf_trainer.py")]
+            sides.append(Side(command, theirs, folder / f"{len(sides)}.log"))
     windows: dict[str, list[dict[str, float]]] = {side.name: [] for side in sides}
-    for number in range(given.rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
-            windows[side.name].append(side.window())
+    for side in in_turn(sides, given.rounds):
+        windows[side.name].append(side.ask("pass"))
     found = {}
     for side in sides:
         taken = windows[side.name]
         rates = [w["tokens"] / w["seconds"] for w in taken]
         found[side.name] = {
             **side.about,
-            **side.close(),
+            **side.ask("end"),
             "tokens_per_s": statistics.median(rates),
             "least": min(rates),
             "most": max(rates),
@@ -265,6 +220,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "tokens_a_step": taken[0]["tokens"] / taken[0]["steps"],
             "windows": taken,
         }
+        side.close()
     ratios = {
         f"{name} / {other}": {
             "tokens_per_s": mine["tokens_per_s"] / side["tokens_per_s"],
@@ -282,7 +238,6 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result as lines for people."""
-    print("machine:", " ".join(result["device_flags"]))
     print(
         f"{result['rounds']} passes over {result['rows']:,} {result['texts']} texts a side, "
         f"in turn, after one that is not counted; {result['threads']} threads"
@@ -305,43 +260,30 @@ def show(result: dict[str, Any]) -> None:
             f"{ratio['memory']:.2f} of the memory"
         )
     if not result["ratios"]:
-        print(f"Trainer: not run (no environment; {HOW_TO_MAKE_THE_PEER})")
+        print(f"Trainer: not run (no environment; {how_to_make('hf')})")
 
 
-def main() -> int:
+def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--serve"]:
         serve(json.loads(sys.argv[2]))
-        return 0
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+        return
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--texts", choices=("builtin", "mix"), default="builtin")
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--tokens", type=int, default=2048, help="tokens computed at once")
     parser.add_argument("--rows-a-step", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--again", type=float, default=1.5, help="seconds of gradients thrown away")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer", type=Path, default=PEER_PYTHON, help="python with transformers")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--peer", type=Path, default=peer_python("hf"), help="python with transformers"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measured = measure(given, Path(folder))
-    result: dict[str, Any] = {
-        "benchmark": "training",
-        "device_flags": list(device_flags()),
-        "python": sys.version.split()[0],
-        "rounds": given.rounds,
-        "texts": given.texts,
-        "rows": given.rows,
-        "threads": given.threads,
-        **measured,
-    }
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result)
-    return 0
+    kept = {name: vars(given)[name] for name in ("rounds", "texts", "rows", "threads")}
+    tell("training", {**kept, **measured}, show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

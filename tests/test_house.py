@@ -1,4 +1,5 @@
 import ast
+import json
 import os
 import re
 import shutil
@@ -232,18 +233,34 @@ def test_a_test_without_an_assertion_is_noticed() -> None:
     assert not _can_fail(functions["test_nothing"], functions, frozenset())
 
 
-@pytest.mark.parametrize("script", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda p: p.name)
-def test_a_benchmark_has_a_document_for_machines(script: Path) -> None:
-    source = script.read_text("utf-8")
-    options = {
-        argument.value
-        for call in ast.walk(ast.parse(source))
-        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument"
-        for argument in call.args
-        if isinstance(argument, ast.Constant)
+BENCHMARKS = sorted(ROOT.glob("benchmarks/*.py"))
+
+
+@pytest.mark.parametrize("script", BENCHMARKS, ids=lambda p: p.name)
+def test_a_benchmark_takes_its_options_and_tells_its_machine_as_all_do(script: Path) -> None:
+    tree = ast.parse(script.read_text("utf-8"))
+    shared = {
+        name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "method.rounds"
+        for name in node.names
     }
-    assert "--json" in options
-    assert re.search(r"device_(flags|class)\(", source), "says no machine flags"
+    assert {"options", "tell"} <= shared & _called(tree)
+
+
+def test_a_benchmark_has_a_document_for_machines() -> None:
+    code = (
+        "from method.rounds import options, tell\n"
+        "given = options('About it.\\n\\nMore.', rounds=3).parse_args(['--json'])\n"
+        "tell('sums', {'rounds': given.rounds}, print, as_json=given.json)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "benchmarks", capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert told["benchmark"] == "sums" and told["rounds"] == 3
+    assert isinstance(told["device_flags"], list)
 
 
 # -- dependencies ----------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
-"""A tiny encoder, for the tests of the room."""
+"""A tiny encoder and a server over an n-gram, for the tests of the room."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.model.completions_server import CompletionsServer
 
 CLASSES = ("bad", "good", "so-so")
 WORDS = ("a", "bad", "film", "good", "is", "not", "so", "the", "this", "very", "##ly", "##s", ".")
@@ -85,3 +89,12 @@ def copy(parent: Path, tmp_path: Path) -> Any:
     import shutil
 
     return Path(shutil.copytree(parent, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[CompletionsServer]:
+    """A byte n-gram behind a server without troubles; all tests that ask it share its counts."""
+    from tests.model.served_ngram import running
+
+    with running() as found:
+        yield found

@@ -1,16 +1,15 @@
-"""A byte n-gram behind our own server, with troubles that can be put before it."""
+"""A byte n-gram behind the tests' server, rows to ask it, and the client that asks."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from tests.model import completions_server
 from tests.model.byte_ngram import ByteNgram
-from tests.model.voiced_server import CompletionsHandler, CompletionsServer
+from tests.model.completions_server import CompletionsServer, Trouble
 
 from shipworthy.model.checkpoint import RuntimeInfo
 from shipworthy.model.endpoint import EndpointLanguageModel
@@ -27,44 +26,12 @@ INFO = RuntimeInfo(
     template="{prompt}",
 )  # fmt: skip
 
-Trouble = Callable[[CompletionsHandler, int], bool]
-"""Called with each request and its number from 0; True where it has answered itself."""
 
-
-class Counted(CompletionsServer):
-    count = 0
-    trouble: Trouble | None = None
-
-
-class Troubled(CompletionsHandler):
-    server: Counted
-
-    def do_POST(self) -> None:  # noqa: N802
-        with COUNTING:
-            number, self.server.count = self.server.count, self.server.count + 1
-        if self.server.trouble is None or not self.server.trouble(self, number):
-            super().do_POST()
-            return
-        # What was asked is read, so that the connection may go on.
-        self.rfile.read(int(self.headers["Content-Length"]))
-
-
-COUNTING = threading.Lock()
-
-
-@contextmanager
-def running(trouble: Trouble | None = None, *, seconds: float = 0.0) -> Iterator[Counted]:
-    server = Counted(ByteNgram(TEXTS, seconds=seconds))
-    server.RequestHandlerClass = Troubled
-    server.trouble = trouble
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def running(
+    trouble: Trouble | None = None, *, seconds: float = 0.0
+) -> AbstractContextManager[CompletionsServer]:
+    """The n-gram behind a server; seconds: what each byte of an answer takes."""
+    return completions_server.running(ByteNgram(TEXTS, seconds=seconds), trouble)
 
 
 def asked(

@@ -1,4 +1,4 @@
-"""What a server of completions needs of a language model, whichever model it is.
+"""What the tests' server of completions needs of a language model, whichever model it is.
 
 A model with no more than the capability `LanguageModel` answers. One that also says where its
 tokens begin tells likelihoods, one that gives its answer piece by piece is streamed.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from shipworthy.core.errors import ModelError
-from shipworthy.core.locale import text
 from shipworthy.data.batches import Encoded
 from shipworthy.model.dialogues import Predicted
 from shipworthy.model.torch_language_model import TorchLanguageModel
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.model.capabilities import LanguageModel
+
+
+NO_LIKELIHOODS = "this model does not say where its tokens begin, which logprobs need"
 
 
 @runtime_checkable
@@ -76,13 +78,13 @@ class Voice:
         """
         offsets = self.offsets(told)
         if offsets is None:
-            raise ModelError(text("error.completions_server.likelihoods"))
+            raise ModelError(NO_LIKELIHOODS)
         if not offsets:
             return [], []
         losses = self._losses(told)
         first: list[float | None] = [None] * (len(offsets) - len(losses))
         if len(first) > 1:
-            raise ModelError(text("error.completions_server.likelihoods"))
+            raise ModelError(NO_LIKELIHOODS)
         return offsets, [*first, *(-losses).tolist()]
 
     def go_on(self, prompt: str, most: int, seed: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Our own server says of a model what the model says of itself, in OpenAI's words."""
+"""The tests' server says of a model what the model says of itself, in OpenAI's words."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.model.byte_ngram import ByteNgram
-from tests.model.served_ngram import ROWS, TEXTS, asked, running
+from tests.model.completions_server import CompletionsServer, running
+from tests.model.served_ngram import ROWS, TEXTS, asked
 from tests.model.tiny_language import tiny_language
-from tests.model.voiced_server import CompletionsServer, serve
 
 from shipworthy.core.errors import DataError, ModelError
 from shipworthy.model.checkpoint import RuntimeInfo
@@ -28,13 +26,6 @@ from shipworthy.model.pretrained import load_language_pretrained
 from shipworthy.model.torch_language_model import TorchLanguageModel
 
 MODEL = ByteNgram(TEXTS)
-WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[CompletionsServer]:
-    with running() as found:
-        yield found
 
 
 def post(server: CompletionsServer, path: str, body: Any) -> tuple[int, Any]:
@@ -46,31 +37,6 @@ def post(server: CompletionsServer, path: str, body: Any) -> tuple[int, Any]:
     connection.close()
     streams = response.headers["Content-Type"] == "text/event-stream"
     return response.status, found.decode() if streams else json.loads(found)
-
-
-def test_what_comes_through_it_is_what_the_model_says(server: CompletionsServer) -> None:
-    remote = asked(server)
-    here, there = MODEL.token_losses(ROWS), remote.token_losses(ROWS)
-    assert here.offsets.tolist() == there.offsets.tolist()
-    np.testing.assert_allclose(there.values, here.values, atol=1e-6)
-    for normalize in ("none", "tokens"):
-        here_too = MODEL.choice_log_likelihoods(ROWS, normalize=normalize)
-        there_too = remote.choice_log_likelihoods(ROWS, normalize=normalize)
-        assert here_too.offsets.tolist() == there_too.offsets.tolist()
-        np.testing.assert_allclose(there_too.values, here_too.values, atol=1e-6)
-    answers = MODEL.generate(ROWS, max_new_tokens=30, seed=0)
-    assert remote.generate(ROWS, max_new_tokens=30, seed=0) == answers
-    assert "大约是" in answers[0]
-
-
-@settings(max_examples=25)
-@given(prompt=WORDS, response=WORDS)
-def test_no_token_is_lost_between_prompt_and_response(
-    server: CompletionsServer, prompt: str, response: str
-) -> None:
-    rows = pl.DataFrame({"prompt": [prompt], "response": [response]})
-    here, there = MODEL.token_losses(rows), asked(server).token_losses(rows)
-    np.testing.assert_allclose(there.values, here.values, atol=1e-6)
 
 
 def test_models_are_named(server: CompletionsServer) -> None:
@@ -157,13 +123,12 @@ def test_a_model_that_fails_is_no_end_of_the_server() -> None:
                 raise RuntimeError("/somewhere/private/model")
             return super().pieces(prompt, **more)
 
-    with serve(Fails(TEXTS)) as server:
+    with running(Fails(TEXTS)) as server:
         for stream in (False, True):
             body = {"prompt": "12", "stream": stream}
             status, answer = post(server, "/v1/completions", body)
             assert status == 500 and answer["error"]["message"] == "the model failed (RuntimeError)"
         assert post(server, "/v1/completions", {"prompt": "11"})[0] == 200
-        server.shutdown()
 
 
 class Bare:
@@ -189,7 +154,7 @@ class Bare:
 
 def test_the_bare_capability_answers_one_at_a_time_without_counts() -> None:
     model = Bare()
-    with serve(model) as server:
+    with running(model) as server:
         remote = asked(server, concurrency=6)
         expected = MODEL.generate(ROWS, max_new_tokens=9, seed=0)
         assert remote.generate(ROWS, max_new_tokens=9, seed=0) == expected
@@ -197,26 +162,32 @@ def test_the_bare_capability_answers_one_at_a_time_without_counts() -> None:
         assert all(one.guessed for one in remote.requests) and "12 answers" in remote.notes()[0]
         with pytest.raises(ModelError, match="likelihood"):
             remote.token_losses(ROWS)
-        server.shutdown()
 
 
 def test_a_torch_model_is_served_in_its_template_and_without(tmp_path: Path) -> None:
     tiny_language(tmp_path, [*ROWS["prompt"], *ROWS["response"]])
     module, tokenizer = load_language_pretrained(tmp_path, max_length=128)
-    info = RuntimeInfo("torch", (), 128, "prompt", does="respond", response="response")
+    info = RuntimeInfo(
+        "torch", (), 128, "prompt", does="respond", response="response", choices="choices"
+    )
     chats = replace(info, template="chat")
     model = TorchLanguageModel(module, tokenizer, chats, threads=1)
     plain = TorchLanguageModel(module, tokenizer, replace(info, template="{prompt}\n"), threads=1)
-    with serve(model) as server:
+    with running(model) as server:
         told = EndpointSettings(url=server.url, model="tiny")
         remote = EndpointLanguageModel(told, info)
         rows = ROWS[:4]
         np.testing.assert_allclose(
             remote.token_losses(rows).values, plain.token_losses(rows).values, atol=1e-5
         )
+        for normalize in ("none", "tokens", "bytes"):
+            np.testing.assert_allclose(
+                remote.choice_log_likelihoods(rows, normalize=normalize).values,
+                plain.choice_log_likelihoods(rows, normalize=normalize).values,
+                atol=1e-4,
+            )
         answers = plain.generate(rows, max_new_tokens=4, seed=0)
         assert remote.generate(rows, max_new_tokens=4, seed=0) == answers
         chat = EndpointLanguageModel(told.model_copy(update={"protocol": "chat"}), info)
         answers = model.generate(rows, max_new_tokens=4, seed=0)
         assert chat.generate(rows, max_new_tokens=4, seed=0) == answers
-        server.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,8 @@ from typing import Any
 
 import pytest
 from tests.model.byte_ngram import ByteNgram
+from tests.model.completions_server import CompletionsHandler
 from tests.model.served_ngram import INFO, ROWS, TEXTS, asked, running
-from tests.model.voiced_server import CompletionsHandler
 
 from shipworthy.core.errors import InputError, ModelError
 from shipworthy.model import endpoint_client
@@ -206,6 +207,7 @@ def test_a_server_is_left_alone_as_long_as_it_asks(as_date: bool) -> None:
         (429, {"message": "pay", "code": "insufficient_quota"}, "1", "429: pay; see to the acc"),
         (400, {"message": "no such\nthing"}, "1", "400: no such thing; see to the settings"),
         (401, {"message": "who?"}, "1", "401: who?; see to the key"),
+        (404, {"message": "where?"}, "1", "404: where?; see to url and model"),
     ],
 )
 def test_what_waiting_does_not_help_fails_at_once(
@@ -249,6 +251,19 @@ def test_a_server_that_drops_idle_connections_costs_no_try() -> None:
         for answer, row in zip(ANSWERS, range(12), strict=True):
             assert remote.generate(ROWS[row : row + 1], max_new_tokens=MOST, seed=0) == [answer]
         assert [one.tries for one in remote.requests] == [1] * 12
+
+
+def test_a_server_that_hangs_up_is_asked_again() -> None:
+    def hangs_up(handler: CompletionsHandler, number: int) -> bool:
+        if number % 3 == 0:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
+        return number % 3 == 0
+
+    with running(hangs_up) as server:
+        remote = asked(server, concurrency=2)
+        assert remote.generate(ROWS, max_new_tokens=MOST, seed=0) == ANSWERS
+        assert server.count > 12
 
 
 def test_the_same_prompt_is_asked_once() -> None:

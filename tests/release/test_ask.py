@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.model.completions_server import CompletionsServer, serve
+from tests.model.completions_server import CompletionsServer, running
 from tests.model.tiny_language import tiny_language
 from tests.release.test_language_runs import DOES, write_rows
 
@@ -39,10 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompletionsServ
     tiny_language(folder, [*DOES, *DOES.values(), "What to do at on the road sea number"])
     module, tokenizer = load_language_pretrained(folder, max_length=128)
     info = RuntimeInfo("torch", (), 128, "prompt", does="respond", response="response")
-    with CompletionsServer(TorchLanguageModel(module, tokenizer, info, threads=1)) as found:
-        serve(found)
+    with running(TorchLanguageModel(module, tokenizer, info, threads=1)) as found:
         yield found
-        found.shutdown()
 
 
 @pytest.fixture

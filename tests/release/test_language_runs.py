@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import polars as pl
 import pytest
 import torch
 from tests.model.tiny_language import tiny_language
+from tests.release.lasting_workers import lasting_workers
 
 from shipworthy.core.errors import DataError, SettingsError
+from shipworthy.measure import speed_rounds
 from shipworthy.model.runtimes import load_language_model
 from shipworthy.release.load import load_run
 from shipworthy.release.pipeline import Finished, run_project
@@ -69,6 +73,14 @@ def write_rows(folder: Path, rows: int = 500) -> None:
     ).write_csv(folder / "rows.csv")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_machine() -> Iterator[None]:
+    """Few processes, and one processor: two would wait for each other in each tiny product."""
+    with pytest.MonkeyPatch.context() as patch, lasting_workers(speed_rounds):
+        patch.setattr(os, "sched_getaffinity", lambda process: {0})
+        yield
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("language")
@@ -81,12 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(place: Path, text: str = PROJECT, **more: Any) -> Finished:
     file = place / "shipworthy.yaml"
     file.write_text(text)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return run_project(load_project(file), root=place, text=text, **more)
-    finally:
-        torch.set_num_threads(threads)
+    return run_project(load_project(file), root=place, text=text, **more)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import DataError, nearest
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import translated
+from shipworthy.data.json_lines import parse_object
 from shipworthy.data.sources import read_table, require_columns, source_files
 
 if TYPE_CHECKING:
@@ -177,27 +178,7 @@ def _values(file: Path, block: bytes, column: str, row: int) -> pl.Series:
 
 
 def _value(file: Path, line: bytes, column: str, row: int) -> str | None:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            text("error.json_lines.broken", position=error.pos + 1, message=translated(error.msg)),
-            file=file,
-            row=row,
-            fix=text("error.json_lines.broken.fix"),
-        ) from None
-    except UnicodeDecodeError:
-        from shipworthy.data.delimited import not_utf8
-
-        raise not_utf8(file) from None
-    if not isinstance(found, dict):
-        raise DataError(
-            text("error.json_lines.no_object", kind=type(found).__name__),
-            file=file,
-            row=row,
-            fix=text("error.json_lines.no_object.fix"),
-        )
-    value = found.get(column)
+    value = parse_object(file, row, line).get(column)
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 

@@ -11,6 +11,7 @@ from shipworthy.core.locale.libraries import translated
 from shipworthy.data.delimited import not_utf8
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -60,6 +61,39 @@ def _read_slowly(file: Path) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def parse_object(
+    file: Path,
+    number: int,
+    line: str | bytes,
+    *,
+    pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return the object on a line. number: of its row, for messages; pairs: see `json.loads`.
+
+    Raises DataError naming the row where the line is broken or no object, and the line of the file
+    that is not UTF-8.
+    """
+    try:
+        found = json.loads(line, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            text("error.json_lines.broken", position=error.pos + 1, message=translated(error.msg)),
+            file=file,
+            row=number,
+            fix=text("error.json_lines.broken.fix"),
+        ) from None
+    except UnicodeDecodeError:
+        raise not_utf8(file) from None
+    if not isinstance(found, dict):
+        raise DataError(
+            text("error.json_lines.no_object", kind=type(found).__name__),
+            file=file,
+            row=number,
+            fix=text("error.json_lines.no_object.fix"),
+        )
+    return found
+
+
 def _row(file: Path, number: int, line: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(pairs)
@@ -71,23 +105,7 @@ def _row(file: Path, number: int, line: str) -> dict[str, Any]:
             )
         return row
 
-    try:
-        row = json.loads(line, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            text("error.json_lines.broken", position=error.pos + 1, message=translated(error.msg)),
-            file=file,
-            row=number,
-            fix=text("error.json_lines.broken.fix"),
-        ) from None
-    if not isinstance(row, dict):
-        raise DataError(
-            text("error.json_lines.no_object", kind=type(row).__name__),
-            file=file,
-            row=number,
-            fix=text("error.json_lines.no_object.fix"),
-        )
-    return row
+    return parse_object(file, number, line, pairs=unique)
 
 
 def _one_type(file: Path, name: str, values: list[Any]) -> list[Any]:

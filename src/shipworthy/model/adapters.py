@@ -7,16 +7,14 @@ refused with the first place where it does not.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core import locale
 from shipworthy.core.digest import digest_folder, digest_json
 from shipworthy.core.errors import ModelError
-from shipworthy.core.lock import hold
+from shipworthy.core.folders import make_once
 from shipworthy.model.checkpoint import CONFIG
 
 if TYPE_CHECKING:
@@ -33,18 +31,12 @@ def merged(base: Path, adapter: Path, cache: Path) -> Path:
     Raises ModelError where the adapter is incomplete, of another kind or of another base.
     """
     name = digest_json([digest_folder(base), digest_folder(adapter)])[:16]
-    target = cache / "merged" / name
-    if (target / CONFIG).is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with hold(target.with_name(f"{name}.lock"), wait=True):
-        if not (target / CONFIG).is_file():
-            with TemporaryDirectory(dir=target.parent, prefix=".merged-") as temporary:
-                whole = Path(temporary) / "whole"
-                shutil.copytree(base, whole, ignore=shutil.ignore_patterns("*.safetensors*"))
-                _write(base, adapter, whole)
-                os.replace(whole, target)
-    return target
+
+    def write(folder: Path) -> None:
+        shutil.copytree(base, folder, ignore=shutil.ignore_patterns("*.safetensors*"))
+        _write(base, adapter, folder)
+
+    return make_once(cache / "merged" / name, write, proof=CONFIG)
 
 
 def _write(base: Path, adapter: Path, out: Path) -> None:

@@ -6,13 +6,11 @@ byte-level BPE made from a corpus; the weights are drawn by a seed.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.core.lock import hold
+from shipworthy.core.folders import make_once
 from shipworthy.model.checkpoint import CONFIG
 from shipworthy.model.pretrained import quiet_transformers
 
@@ -41,16 +39,9 @@ def fresh_llama(
 
     texts: what the tokenizer is made from. The same texts, sizes and seed give the same bytes.
     """
-    if (target / CONFIG).is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with hold(target.with_name(f"{target.name}.lock"), wait=True):
-        if not (target / CONFIG).is_file():
-            with TemporaryDirectory(dir=target.parent, prefix=".fresh-") as temporary:
-                whole = Path(temporary) / "whole"
-                _write(whole, texts, sizes or Sizes(), seed)
-                os.replace(whole, target)
-    return target
+    return make_once(
+        target, lambda folder: _write(folder, texts, sizes or Sizes(), seed), proof=CONFIG
+    )
 
 
 def _write(folder: Path, texts: Iterable[str], sizes: Sizes, seed: int) -> None:

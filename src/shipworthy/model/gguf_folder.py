@@ -7,15 +7,13 @@ answers alike, and what the few bits lost stays lost.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
-from shipworthy.core.lock import hold
+from shipworthy.core.folders import make_once
 from shipworthy.model.checkpoint import CONFIG
 from shipworthy.model.pretrained import quiet_transformers
 
@@ -28,16 +26,7 @@ def widen_gguf(file: Path, target: Path) -> Path:
 
     Raises ModelError where the file is damaged or of an unknown kind, or a library is absent.
     """
-    if (target / ORIGIN).is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with hold(target.with_name(f"{target.name}.lock"), wait=True):
-        if not (target / ORIGIN).is_file():
-            with TemporaryDirectory(dir=target.parent, prefix=".gguf-") as temporary:
-                whole = Path(temporary) / "whole"
-                _write(file, whole)
-                os.replace(whole, target)
-    return target
+    return make_once(target, lambda folder: _write(file, folder), proof=ORIGIN)
 
 
 def bits_of(folder: Path | str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from shipworthy.model.predictions import Predictions
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from shipworthy.data.settings import DataSettings
 
 ANSWERS = "answers.parquet"
 
@@ -41,16 +43,39 @@ def write_answers(
     pl.DataFrame(columns).write_parquet(out / ANSWERS)
 
 
+class RowKeys(TypedDict):
+    """What predictions keep of their rows: the fields of `Predictions` with these names."""
+
+    frame: pl.DataFrame
+    ids: pl.Series | None
+    label: str
+    id: str | None
+    groups: tuple[str, ...]
+    unit: str | None
+
+
+def row_keys(rows: pl.DataFrame, columns: DataSettings) -> RowKeys:
+    """Return the groups, units and ids of rows, and what their columns are called."""
+    import polars as pl
+
+    kept = dict.fromkeys([*columns.groups, *([columns.unit] if columns.unit else [])])
+    return RowKeys(
+        frame=rows.select(list(kept)),
+        ids=rows[columns.id].cast(pl.String) if columns.id else None,
+        label=columns.label,
+        id=columns.id,
+        groups=columns.groups,
+        unit=columns.unit,
+    )
+
+
 def read_answers(
     folder: Path,
     rows: pl.DataFrame,
+    columns: DataSettings,
+    classes: tuple[str, ...],
     *,
     name: str,
-    classes: tuple[str, ...],
-    label: str,
-    id: str | None,
-    groups: tuple[str, ...],
-    unit: str | None,
     artefact_digest: str,
 ) -> Predictions:
     """Return the answers in a folder as predictions on their rows.
@@ -61,8 +86,7 @@ def read_answers(
     import polars as pl
 
     probabilities = np.exp(pl.read_parquet(folder / ANSWERS).to_numpy())
-    labels = rows[label].cast(pl.Enum(classes)).to_physical().to_numpy().astype(np.int64)
-    kept = list(dict.fromkeys([*groups, *([unit] if unit else [])]))
+    labels = rows[columns.label].cast(pl.Enum(classes)).to_physical().to_numpy().astype(np.int64)
     return Predictions(
         name=name,
         file=name,
@@ -72,11 +96,6 @@ def read_answers(
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         scores=probabilities / probabilities.sum(axis=1, keepdims=True),
         scored=classes,
-        frame=rows.select(kept),
-        ids=rows[id].cast(pl.String) if id else None,
-        label=label,
-        id=id,
-        groups=groups,
-        unit=unit,
         digest=artefact_digest,
+        **row_keys(rows, columns),
     )

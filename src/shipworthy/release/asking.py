@@ -47,16 +47,13 @@ def heard(
     artefact_digest: str,
 ) -> Predictions:
     """Return what `ask` wrote as predictions on their rows."""
-    settings = project.data
     if language_info(project) is None:
         return answers.read_answers(
-            folder, rows, name=name, classes=classes, label=settings.label, id=settings.id,
-            groups=settings.groups, unit=settings.unit, artefact_digest=artefact_digest,
-        )  # fmt: skip
+            folder, rows, project.data, classes, name=name, artefact_digest=artefact_digest
+        )
     return language.read_language_answers(
-        folder, rows, name=name, label=settings.label, id=settings.id, groups=settings.groups,
-        unit=settings.unit, artefact_digest=artefact_digest,
-    )  # fmt: skip
+        folder, rows, project.data, name=name, artefact_digest=artefact_digest
+    )
 
 
 def timed(

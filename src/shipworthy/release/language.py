@@ -20,12 +20,14 @@ from shipworthy.core.digest import digest_file
 from shipworthy.core.progress import progress
 from shipworthy.model.predictions import Predictions
 from shipworthy.model.runtimes import load_language_model
+from shipworthy.release.answers import ANSWERS, row_keys
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
     from shipworthy.data.rows import AnswerKind
+    from shipworthy.data.settings import DataSettings
     from shipworthy.measure.generation_settings import GenerationSettings
     from shipworthy.model.capabilities import TokenLosses
     from shipworthy.model.checkpoint import Does, RuntimeInfo
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
     FloatArray: TypeAlias = NDArray[np.float64]
 
-ANSWERS = "answers.parquet"
 ANSWER = "answer"
 CLASSES = ("wrong", "right")
 """What an answer is, where a model answers prompts."""
@@ -157,12 +158,9 @@ def scored(
 def read_language_answers(
     folder: Path,
     rows: pl.DataFrame,
+    columns: DataSettings,
     *,
     name: str,
-    label: str,
-    id: str | None,
-    groups: tuple[str, ...],
-    unit: str | None,
     artefact_digest: str,
 ) -> Predictions:
     """Return what a language model said as predictions on its rows; see `read_answers`."""
@@ -171,7 +169,6 @@ def read_language_answers(
     found = pl.read_parquet(folder / ANSWERS)
     judged = "right" in found.columns
     right = found["right"].to_numpy() > 0 if judged else np.zeros(rows.height, dtype=bool)
-    kept = list(dict.fromkeys([*groups, *([unit] if unit else [])]))
     numbers = [c for c in found.columns if c not in (ANSWER, "right")]
     return Predictions(
         name=name,
@@ -182,15 +179,10 @@ def read_language_answers(
         predicted=right.astype(np.int64),
         scores=None,
         scored=(),
-        frame=rows.select(kept),
-        ids=rows[id].cast(pl.String) if id else None,
-        label=label,
-        id=id,
-        groups=groups,
-        unit=unit,
         digest=artefact_digest,
         values={c: found[c].to_numpy().astype(np.float64) for c in numbers},
         form="right" if judged else "likelihood",
+        **row_keys(rows, columns),
     )
 
 
