@@ -17,10 +17,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 LOCKED := .venv/locked
 RUNS := .venv/runs
 CHECKS := .venv/checks
-LLAMA := .venv/llama
+RUNTIMES := .venv/runtimes
 PEERS := $(patsubst benchmarks/peers/%.txt,.peers/%/ready,$(wildcard benchmarks/peers/*.txt))
 
-.PHONY: help demo test lint slow bench peers gpu gguf lock setup clean distclean
+.PHONY: help demo test lint slow bench peers gpu runtimes lock setup clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,7 +33,7 @@ demo: $(RUNS) ## the main job on built-in real data, to a verdict and report.htm
 test: $(CHECKS) ## the tests that take minutes, not hours
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(ARGS)
 
-slow: $(CHECKS) gguf ## the tests with full replicate counts
+slow: $(CHECKS) runtimes ## the tests with full replicate counts
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 gpu: $(CHECKS) ## the tests that need a GPU
@@ -62,7 +62,7 @@ peers: $(PEERS) ## environments of other tools, for tests and benchmarks
 lock: $(CHECKS) ## resolve pyproject.toml again into both locks
 	sh scripts/lock.sh
 
-gguf: $(LLAMA) ## llama.cpp, compiled where there is a C++ compiler; without it its tests are skipped
+runtimes: $(RUNTIMES) ## llama.cpp, which is compiled, and bitsandbytes; without them their tests are skipped
 
 setup: $(CHECKS) ## only set up
 
@@ -96,9 +96,9 @@ $(CHECKS): requirements-dev.lock $(RUNS)
 	@touch $@
 
 # Compiling takes minutes, so the fast tests do without.
-$(LLAMA): requirements-gguf.lock $(CHECKS)
+$(RUNTIMES): requirements-runtimes.lock $(CHECKS)
 	@if command -v c++ > /dev/null || command -v g++ > /dev/null; then \
-		$(PIP) --no-deps --require-hashes -r requirements-gguf.lock && touch $@; \
+		$(PIP) --no-deps --require-hashes -r requirements-runtimes.lock && touch $@; \
 	else \
 		echo "skipped: llama.cpp takes a C++ compiler, and there is none"; \
 	fi

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Rewrites requirements.lock (what runs), requirements-dev.lock (what checks) and requirements-gguf.lock (what
-# llama.cpp takes besides), hashed and without torch: a hashed torch line would fetch a CUDA wheel of several
+# Rewrites requirements.lock (what runs), requirements-dev.lock (what checks) and requirements-runtimes.lock
+# (llama.cpp and bitsandbytes), hashed and without torch: a hashed torch line would fetch a CUDA wheel of several
 # hundred MB where a CPU wheel lies at hand.
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ compile -c "$work/torch.txt" -o "$work/run.lock"
 without_torch "$work/run.lock" > requirements.lock
 compile --extra dev --extra lm -c "$work/run.lock" -o "$work/dev.lock"
 without_torch "$work/dev.lock" > requirements-dev.lock
-compile --extra dev --extra lm --extra gguf -c "$work/dev.lock" -o "$work/gguf.lock"
+compile --extra dev --extra lm --extra gguf --extra qlora -c "$work/dev.lock" -o "$work/runtimes.lock"
 # Of the packages, which begin a line with name==version, those that the other lock has are left out.
 awk 'NR == FNR {if (/^[a-z]/) known[$1]; next} !/^[a-z ]/ {next} /#   -c / {next} /^[a-z]/ {skip = $1 in known} !skip' \
-  "$work/dev.lock" "$work/gguf.lock" > requirements-gguf.lock
+  "$work/dev.lock" "$work/runtimes.lock" > requirements-runtimes.lock

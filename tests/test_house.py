@@ -22,7 +22,7 @@ def _rooms() -> list[str]:
     return [room.strip() for layer in ROOMS for room in layer.split("|")]
 
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-runtimes.lock")
 
 HEAVY = frozenset({
     "torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxruntime", "polars", "pyarrow",

@@ -38,7 +38,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fewer_bits_are_smaller_and_farther(parent: Path, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp", reason="needs `make gguf`")
+    pytest.importorskip("llama_cpp", reason="needs `make runtimes`")
     rows = pl.DataFrame({"text": TEXTS})
     wanted = load_language_model(parent).token_losses(rows).values
     sizes, drifts = [], []
@@ -55,7 +55,7 @@ def test_fewer_bits_are_smaller_and_farther(parent: Path, tmp_path: Path) -> Non
 
 
 def test_the_same_bytes_again(parent: Path, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp", reason="needs `make gguf`")
+    pytest.importorskip("llama_cpp", reason="needs `make runtimes`")
     (recipe,) = expand(settings("Q4_K_M"))
     for name in ("once", "twice"):
         make(recipe, parent, tmp_path / name)
@@ -66,7 +66,7 @@ def test_the_same_bytes_again(parent: Path, tmp_path: Path) -> None:
 def test_a_file_that_says_something_else_is_refused(
     parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("llama_cpp", reason="needs `make gguf`")
+    pytest.importorskip("llama_cpp", reason="needs `make runtimes`")
     from shipworthy.model import gguf_export
 
     monkeypatch.setattr(gguf_export, "_interleaved", lambda values, heads: values)
@@ -79,7 +79,7 @@ def test_a_file_that_says_something_else_is_refused(
 def test_words_that_are_cut_otherwise_are_refused(
     parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("llama_cpp", reason="needs `make gguf`")
+    pytest.importorskip("llama_cpp", reason="needs `make runtimes`")
     monkeypatch.setattr(gguf, "CUTS", ("llama-bpe", "qwen2"))
     (recipe,) = expand(settings("Q8_0"))
     with pytest.raises(ModelError, match="does not cut texts"):

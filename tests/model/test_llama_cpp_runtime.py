@@ -23,7 +23,7 @@ from shipworthy.model.lm_eval_answers import HarnessAnswers
 from shipworthy.model.pretrained import load_language_pretrained
 from shipworthy.model.torch_language_model import TorchLanguageModel
 
-pytest.importorskip("llama_cpp", reason="needs `make gguf`")
+pytest.importorskip("llama_cpp", reason="needs `make runtimes`")
 
 TEXTS = [f"The number {k} stands beside {k * 7 % 13}, and nobody asks why." for k in range(40)]
 INFO = RuntimeInfo(

@@ -74,11 +74,11 @@ def packed_tensors(
     settings: QuantizeSettings,
     kept: set[int],
     matrices: set[int],
-    rounded: dict[int, tuple[Tensor, Tensor, Tensor]],
+    rounded: dict[str, tuple[Tensor, Tensor, Tensor]],
 ) -> dict[str, Tensor]:
     """Return the tensors of a packed model by name.
 
-    kept, matrices: ids of weights. rounded: steps, scales and zeros of those that have them.
+    kept, matrices: ids of weights. rounded: steps, scales and zeros by the names of layers.
     """
     import torch
 
@@ -101,7 +101,7 @@ def packed_tensors(
                 _check_group(name, weights, settings)
                 scale, zero = grid(weights, settings.group)
                 steps = steps_of(weights, scale, zero, settings.group)
-                parts = pack_steps(*rounded.get(id(parameter), (steps, scale, zero)))
+                parts = pack_steps(*rounded.get(stem, (steps, scale, zero)))
         if parts:
             found |= {stem + part: value.contiguous() for part, value in parts.items()}
         else:
@@ -120,7 +120,7 @@ def _compensated(
     settings: QuantizeSettings,
     matrices: set[int],
     calibration: pl.DataFrame | None,
-) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """Round the matrices that have 4 bits on the calibration rows."""
     import torch
 
@@ -136,10 +136,16 @@ def _compensated(
             break
         batches.append(torch.from_numpy(found.token_ids[begin:end].astype("int64"))[None])
         tokens += int(end - begin)
-    four = {id(p) for p in module.parameters() if id(p) in matrices and not len(p) % ROWS_OF_FOUR}
-    model: Any = module
-    with progress("quantize", total=int(model.config.num_hidden_layers), unit="layers") as step:
-        return compensated(module, batches, four, settings.group, step)
+    four = {
+        name.removesuffix(".weight")
+        for name, p in module.named_parameters()
+        if id(p) in matrices and not len(p) % ROWS_OF_FOUR
+    }
+    with progress("quantize", total=1) as step:
+        # The library changes the module that it is given.
+        parts = compensated(load_module(parent), batches, four, settings.group)
+        step(1)
+    return parts
 
 
 def _check_groups(module: nn.Module, settings: QuantizeSettings, matrices: set[int]) -> None:

@@ -237,6 +237,10 @@ class LoraSettings(BaseModel):
     targets: tuple[str, ...] | Literal["auto"] = "auto"
     """Names of the layers that get one, as `q_proj`; `auto` is every layer in the blocks."""
 
+    base: Literal["float", "nf4"] = "float"
+    """How the frozen matrices lie in memory meanwhile: as they are, or in 4 bits (`nf4`, QLoRA, by
+    bitsandbytes), which takes a quarter of the memory and, without a GPU, several times as long."""
+
 
 class TrainSettings(BaseModel):
     """How the parent is fine-tuned."""
