@@ -276,11 +276,13 @@ def _wanted(entries: list[str]) -> dict[str, Requirement]:
 
 
 RUNS = _wanted(PROJECT["project"]["dependencies"])
-CHECKS = _wanted(PROJECT["project"]["optional-dependencies"]["dev"])
+EXTRAS = {n: _wanted(e) for n, e in PROJECT["project"]["optional-dependencies"].items()}
+CHECKS = {**RUNS, **EXTRAS["dev"], **EXTRAS["lm"]}
+RUNTIMES = {n: r for n, r in {**EXTRAS["gguf"], **EXTRAS["qlora"]}.items() if n not in CHECKS}
 
 
 @pytest.mark.parametrize(
-    ("lock", "wanted"), [(LOCKS[0], RUNS), (LOCKS[1], {**RUNS, **CHECKS})], ids=LOCKS
+    ("lock", "wanted"), zip(LOCKS, (RUNS, CHECKS, RUNTIMES), strict=True), ids=LOCKS
 )
 def test_locks_fit_the_ranges(lock: str, wanted: dict[str, Requirement]) -> None:
     locked = _locked(lock)
@@ -293,8 +295,9 @@ def test_locks_fit_the_ranges(lock: str, wanted: dict[str, Requirement]) -> None
 
 
 def test_locks_agree() -> None:
-    runs, checks = (_locked(name) for name in LOCKS)
+    runs, checks, runtimes = (_locked(name) for name in LOCKS)
     assert {n: (v, checks.get(n)) for n, v in runs.items() if checks.get(n) != v} == {}
+    assert runtimes.keys() & checks.keys() == set()
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, "benchmarks/peers/fairlearn.txt"])
