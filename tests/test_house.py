@@ -282,7 +282,7 @@ RUNTIMES = {n: r for n, r in {**EXTRAS["gguf"], **EXTRAS["qlora"]}.items() if n 
 
 
 @pytest.mark.parametrize(
-    ("lock", "wanted"), zip(LOCKS, (RUNS, CHECKS, RUNTIMES), strict=True), ids=LOCKS
+    ("lock", "wanted"), [*zip(LOCKS, (RUNS, CHECKS, RUNTIMES), strict=True)], ids=LOCKS
 )
 def test_locks_fit_the_ranges(lock: str, wanted: dict[str, Requirement]) -> None:
     locked = _locked(lock)
