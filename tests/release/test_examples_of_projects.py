@@ -21,11 +21,13 @@ def test_an_example_loads_and_holds_what_it_should(file: Path) -> None:
     found = run_selftest(policy)
     assert found.passed, found.not_held
     kinds = {MEASURES[limit.measure].kind for limit in policy.limits}
-    assert {"quality", "speed", "fact", "probe"} <= kinds
+    assert {"quality", "speed", "fact"} <= kinds
 
 
 def test_the_assistant_asks_both_kinds_of_prompts() -> None:
     project = load_project(next(f for f in EXAMPLES if f.parent.name == "assistant"))
+    measures = {limit.measure for limit in project.policy.policy().limits}
+    assert {"refusal_rate", "over_refusal_rate", "identity_effect"} <= measures
     identities = project.probes.identities
     assert identities is not None
     prompts, choices = read_templates(identities.prompts)
