@@ -59,7 +59,7 @@ bench: $(CHECKS) ## every benchmark, with the flags of this machine
 
 peers: $(PEERS) ## environments of other tools, for tests and benchmarks
 
-lock: $(CHECKS) ## resolve pyproject.toml again into both locks
+lock: $(CHECKS) ## resolve pyproject.toml again into all locks
 	sh scripts/lock.sh
 
 runtimes: $(RUNTIMES) ## llama.cpp, which is compiled, and bitsandbytes; without them their tests are skipped

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import ModelError
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from shipworthy.core.progress import Step
+
 DAMPING = 0.01
 """Share of the mean of the diagonal that is added to it: directions that no text uses stay put."""
 
 
 def compensated(
-    module: Any, batches: Sequence[Tensor], matrices: set[str], group: int
+    module: Any,
+    batches: Sequence[Tensor],
+    matrices: set[str],
+    group: int,
+    step: Step | None = None,
 ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     """Round linear layers of a language model; return steps, scales and zeros by their names.
 
     The steps are uint8, of the shape of the weights; scales and zeros bf16, one a group of columns,
     so that a weight is step x scale + zero. module: in eval mode; it is of no use afterwards.
     batches: token ids, each (1, length), of calibration texts. matrices: names of the layers to
-    round. group: columns that share a scale, a divisor of the columns.
+    round. group: columns that share a scale, a divisor of the columns. step: called for each layer.
     Raises ModelError where the library is absent or does not find layers that follow one another.
     """
     import torch
@@ -50,11 +57,28 @@ def compensated(
                 # What the first layer is given is all that is wanted of a call: it ends there.
                 with suppress(ValueError):
                     ready(input_ids=tokens, use_cache=False)
+            if step is not None:
+                _tell_layers(ready, step)
             made = dict(convert(ready).named_modules())
     found = {name: _parts(made[name]) for name in matrices if hasattr(made[name], "unpack")}
     if len(found) < len(matrices):
         raise ModelError(text("error.compensation.layers", model=type(module).__name__))
     return found
+
+
+def _tell_layers(module: Any, step: Step) -> None:
+    """Call `step` when a layer of the model is first run from here on."""
+    import torch
+
+    for layers in module.base_model.children():
+        for layer in layers if isinstance(layers, torch.nn.ModuleList) else ():
+
+            def run(*_: Any, handles: list[Any]) -> None:
+                handles.pop().remove()
+                step(1)
+
+            handles: list[Any] = []
+            handles.append(layer.register_forward_pre_hook(partial(run, handles=handles)))
 
 
 def _parts(linear: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,13 +97,13 @@ def _library() -> Iterator[tuple[Any, Any, Any]]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        from neural_compressor.torch.quantization import GPTQConfig, convert, prepare
-
+        try:
+            from neural_compressor.torch.quantization import GPTQConfig, convert, prepare
+        except ImportError as error:
+            raise ModelError(
+                text("error.compensation.library", name=error.name),
+                fix=text("error.compensation.library.fix"),
+            ) from error
         yield GPTQConfig, prepare, convert
-    except ImportError as error:
-        raise ModelError(
-            text("error.compensation.library", name=error.name),
-            fix=text("error.compensation.library.fix"),
-        ) from error
     finally:
         logging.disable(before)

@@ -68,7 +68,7 @@ def quantize_gguf(parent: Path | str, out: Path | str, kind: GgufKind) -> None:
     ):
         whole = Path(temporary) / "fp32.gguf"
         module, tokenizer = load_module(parent), load_chat_tokenizer(parent)
-        export_gguf(parent, module, whole, _cut(parent, module, tokenizer, Path(temporary)))
+        export_gguf(parent, module, whole, _cut(parent, tokenizer, Path(temporary)))
         step(1)
         _check_same(parent, TorchLanguageModel(module, tokenizer, info), whole)
         step(1)
@@ -96,7 +96,7 @@ def check_gguf(folder: Path | str, info: RuntimeInfo | None) -> None:
     check_exportable(folder)
 
 
-def _cut(folder: Path | str, module: Any, tokenizer: Any, work: Path) -> str:
+def _cut(folder: Path | str, tokenizer: Any, work: Path) -> str:
     """Return the way to cut texts under which llama.cpp gives the tokens of the tokenizer."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()

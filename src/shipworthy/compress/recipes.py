@@ -144,7 +144,7 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
 
 
 def nearer(recipe: Recipe) -> Recipe | None:
-    """Return the recipe of the same kind whose weights are next nearer to the parent's, if any.
+    """Return the recipe of the same kind whose weights mostly stay nearer to the parent's, if any.
 
     >>> nearer(Recipe("gguf-q4-k-m", "quantize", {"gguf": "Q4_K_M"})).name
     'gguf-q5-k-m'

@@ -141,11 +141,9 @@ def _compensated(
         for name, p in module.named_parameters()
         if id(p) in matrices and not len(p) % ROWS_OF_FOUR
     }
-    with progress("quantize", total=1) as step:
-        # The library changes the module that it is given.
-        parts = compensated(load_module(parent), batches, four, settings.group)
-        step(1)
-    return parts
+    model: Any = load_module(parent)  # of its own: the library changes what it is given
+    with progress("quantize", total=int(model.config.num_hidden_layers), unit="layers") as step:
+        return compensated(model, batches, four, settings.group, step)
 
 
 def _check_groups(module: nn.Module, settings: QuantizeSettings, matrices: set[int]) -> None:
