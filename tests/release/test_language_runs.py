@@ -87,6 +87,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder)
     prompts = pl.read_csv(folder / "rows.csv")["prompt"].to_list()
     tiny_language(folder / "model", [*prompts, *DOES.values(), "run"])
+    # What a widened file of llama.cpp leaves in its folder.
+    (folder / "model" / "gguf.json").write_text('{"file": "tiny.gguf", "weights": "Q4_1"}')
     return folder
 
 
@@ -122,6 +124,7 @@ def test_a_model_that_answers_goes_to_a_verdict(finished: Finished) -> None:
     assert value(finished, "size_mb", "bf16") < 0.6 * value(finished, "size_mb", "fp32 parent")
     page = (finished.report or Path()).read_text(encoding="utf-8")
     assert "perplexity" in page.lower()
+    assert "weights of few bits (Q4_1), widened to fp32" in page
 
 
 def test_speed_is_told_by_token(finished: Finished) -> None:

@@ -30,7 +30,7 @@ def widen_gguf(file: Path, target: Path) -> Path:
 
 
 def bits_of(folder: Path | str) -> str:
-    """Return the kind of weights that a folder was widened from, as `Q4_1`; "" where it was not."""
+    """Return which weights of few bits a folder was widened from, as `Q4_1`; "" for none."""
     file = Path(folder) / ORIGIN
     return str(json.loads(file.read_text(encoding="utf-8"))["weights"]) if file.is_file() else ""
 
@@ -66,5 +66,5 @@ def _write(file: Path, target: Path) -> None:
         kinds = {str(t.tensor_type.name) for t in GGUFReader(file).tensors if len(t.shape) > 1}
     if not (target / CONFIG).is_file():
         raise ModelError(locale.text("error.gguf.nothing"), folder=file)
-    few = sorted(kinds - {"F32", "F16", "BF16"}) or sorted(kinds)
+    few = sorted(kinds - {"F32", "F16", "BF16"})
     write_atomically(target / ORIGIN, json.dumps({"file": file.name, "weights": ", ".join(few)}))

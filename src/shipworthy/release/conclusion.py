@@ -24,6 +24,8 @@ from shipworthy.measure.licences import Licensed, forbidding
 from shipworthy.measure.preferences import agreement, preferred_share, read_judgements
 from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
+from shipworthy.model.gguf_folder import bits_of
+from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
@@ -253,6 +255,11 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
             "minutes": f"{project.compress.budget_minutes:g}",
         }
         notes.append(Phrase("run.note.budget", told))
+    few = bits_of(model_folder(project.model))
+    if few:
+        notes.append(Phrase("run.note.widened", {"weights": few}))
+    if project.train.lora is not None and project.train.lora.base == "nf4":
+        notes.append(Phrase("run.note.nf4"))
     if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
         notes.append(Phrase("run.note.bf16"))
     if project.speed.form == "short":
