@@ -120,6 +120,8 @@ def _four_bits(module: Any) -> None:
         )
         if layer.bias is not None:
             few.bias = layer.bias
+        # Processors with bf16 lay the weights out anew at the first evaluation, without gradients.
+        few.support_avx512bf16_for_cpu = False
         parent, _, own = name.rpartition(".")
         # What moves to a device is rounded then.
         setattr(module.get_submodule(parent), own, few.to(layer.weight.device))
