@@ -43,6 +43,7 @@ class Case:
     batch: dict[str, Any] = field(default_factory=dict)
     regularization: dict[str, Any] = field(default_factory=dict)
     packing: str = "auto"
+    precision: str = "fp32"
     epochs: int = EPOCHS
     stop_after: int | None = None  # steps, after which the run is cut off, its checkpoint kept
     checkpoint: str = ""  # name of a folder of checkpoints that runs share
@@ -63,7 +64,7 @@ def settings_of(case: Case) -> TrainSettings:
             "learning_rate": 1e-3,
             "batch_size": {"global": GLOBAL, "tokens": 100, **case.batch},
             "packing": case.packing,
-            "precision": "fp32",
+            "precision": case.precision,
             "parallel": case.layout,
             "regularization": {
                 "dropout": case.dropout,
@@ -163,6 +164,10 @@ def run_cases(cases: list[Case], folder: Path, processes: int) -> None:
     """Run cases in a group of processes of its own."""
     import subprocess
 
+    import pytest
+
+    if processes > 1 and 0 < (gpus := torch.cuda.device_count()) < processes:
+        pytest.skip(f"{processes} GPUs are needed, {gpus} are here")
     given = json.dumps({"cases": [asdict(c) for c in cases], "folder": str(folder)})
     command = [sys.executable, __file__, given]
     if processes > 1:

@@ -29,6 +29,13 @@ def test_one_gpu_and_the_processor(
     np.testing.assert_allclose(gpu["losses"], processor["losses"], rtol=0, atol=LOSS)
 
 
+def test_products_in_bf16_learn_as_in_fp32(tmp_path: Path) -> None:
+    run_cases([Case("wide", "llama"), Case("half", "llama", precision="bf16")], tmp_path, 1)
+    wide, half = np.load(tmp_path / "wide.npz"), np.load(tmp_path / "half.npz")
+    assert not np.array_equal(half["losses"], wide["losses"])
+    np.testing.assert_allclose(half["losses"], wide["losses"], rtol=0, atol=0.05)
+
+
 @pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_every_layout_over_nccl(processes: int, family: str, tmp_path: Path) -> None:

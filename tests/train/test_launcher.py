@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from shipworthy.core.errors import InputError, StageError
@@ -28,6 +29,11 @@ SETTINGS: dict[str, Any] = {
     "precision": "fp32",
     "regularization": {"early_stopping": "off"},
 }
+
+
+pytestmark = pytest.mark.skipif(
+    0 < torch.cuda.device_count() < 2, reason="2 GPUs are needed, or none"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
+from shipworthy.core.device import compute_device
 from shipworthy.core.errors import DataError, SettingsError
 from shipworthy.data.batches import encode
 from shipworthy.model.checkpoint import read_info
@@ -240,7 +241,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
         name = "classifier.weight"
         value = module.get_parameter(name)
         found = reader.get(f"model/{name}", tuple(value.shape), Box.whole(value))
-    assert torch.equal(found, value) and torch.isfinite(found).all()
+    assert torch.equal(found, value.cpu()) and torch.isfinite(found).all()
 
 
 def test_the_penalty_makes_weights_zero(
@@ -288,7 +289,9 @@ def test_every_step_is_written_down(
     assert {"loss", "learning_rate", "gradient_norm", "tokens_per_second", "memory_mb"} <= {
         *lines[0]
     }
-    assert fitted.batches == "packed" and fitted.peak_memory_mb > 100
+    assert fitted.batches == "packed"
+    # On a GPU what torch holds there, elsewhere all of the process.
+    assert fitted.peak_memory_mb > (100 if compute_device() == "cpu" else 10)
 
 
 def test_texts_side_by_side_train_alike(

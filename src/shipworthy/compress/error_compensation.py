@@ -53,10 +53,11 @@ def compensated(
             settings.set_local(name, gptq(dtype="fp32"))
         with torch.no_grad():
             ready = prepare(module, settings)
+            place = ready.get_input_embeddings().weight.device  # the library takes a GPU it finds
             for tokens in batches:
                 # What the first layer is given is all that is wanted of a call: it ends there.
                 with suppress(ValueError):
-                    ready(input_ids=tokens, use_cache=False)
+                    ready(input_ids=tokens.to(place), use_cache=False)
             if step is not None:
                 _tell_layers(ready, step)
             made = dict(convert(ready).named_modules())
@@ -86,8 +87,8 @@ def _parts(linear: Any) -> tuple[Tensor, Tensor, Tensor]:
     import torch
 
     told = linear.unpack()
-    steps, scales = told["int_weight"].to(torch.uint8), told["scales"].float()
-    zeros = -told["zp"].float() * scales
+    steps, scales = told["int_weight"].to(torch.uint8).cpu(), told["scales"].float().cpu()
+    zeros = -told["zp"].float().cpu() * scales
     return steps, scales.to(torch.bfloat16), zeros.to(torch.bfloat16)
 
 

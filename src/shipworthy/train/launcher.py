@@ -48,9 +48,11 @@ _ROOT_CAUSE = re.compile(r"rank\s*:\s*(\d+) .*?exitcode\s*:\s*(-?\d+)", re.DOTAL
 def fit_in_group(given: Given, layout: ParallelSettings) -> Fitted:
     """Train in as many processes as the layout takes, on this machine.
 
-    Raises InputError where the processes found the input at fault, StageError where one of them
-    died more often than it is started again.
+    Raises InputError where the processes found the input at fault, SettingsError where there are
+    fewer GPUs than processes, StageError where one of them died more often than it is started
+    again.
     """
+    mesh.check_devices(layout.processes)
     job = write_job(given, layout)
     command = [
         sys.executable, "-P", "-m", "torch.distributed.run", "--standalone",

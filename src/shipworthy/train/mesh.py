@@ -81,8 +81,21 @@ def join() -> None:
         return
     cuda = compute_device() == "cuda"
     if cuda:
+        check_devices(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if cuda else "gloo")
+
+
+def check_devices(processes: int) -> None:
+    """Raise SettingsError where this machine has GPUs, but not one for each of its processes."""
+    import torch
+
+    if compute_device() == "cuda" and processes > (here := torch.cuda.device_count()):
+        raise SettingsError(
+            text("error.mesh.devices", wanted=processes, here=here),
+            key="train.parallel",
+            fix=text("error.mesh.devices.fix", here=here),
+        )
 
 
 def leave() -> None:

@@ -44,14 +44,16 @@ def attend_runs(query: Tensor, key: Tensor, value: Tensor, of: Runs) -> Tensor:
     """Return the attention of each token to the tokens of its own document.
 
     query: (1, heads, t, width); key, value: the same with heads, or a number of heads that divides
-    it. Returns (1, t, heads, width) in the type of the query; computed in fp32.
+    it. Returns (1, t, heads, width) in the type of the query; computed in fp32 on processors, and
+    in the type of the values elsewhere.
     """
     dtype = query.dtype
     q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))  # (t, heads, width)
     if query.device.type == "cpu":
         result: Tensor = _Attention.apply(q.float(), k.float(), v.float(), of)  # type: ignore[no-untyped-call]
         return result.to(dtype).unsqueeze(0)
-    return _attend_each(q, k, v, of).unsqueeze(0)
+    # Positions are turned into queries and keys in fp32, also where products are bf16.
+    return _attend_each(q.to(v.dtype), k.to(v.dtype), v, of).to(dtype).unsqueeze(0)
 
 
 class _Attention(torch.autograd.Function):
