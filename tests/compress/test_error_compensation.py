@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_a_whole_model_is_nearer_to_its_parent(parent: Path, tmp_path: Path) -> 
     assert size_bytes(tmp_path / "int4") == size_bytes(tmp_path / "int4-compensated")
     make(careful, parent, tmp_path / "again", calibration=ROWS[:40])
     assert artefact_digest(tmp_path / "again") == artefact_digest(tmp_path / "int4-compensated")
+
+
+def test_nothing_is_left_in_the_working_directory(tmp_path: Path) -> None:
+    use = "from shipworthy.compress.error_compensation import _library as it\nwith it(): pass"
+    subprocess.run([sys.executable, "-c", use], cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_stored_is_the_matrix_in_sixteen_steps(parent: Path, tmp_path: Path) -> None:

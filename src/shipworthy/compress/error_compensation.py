@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.errors import ModelError
@@ -98,13 +99,18 @@ def _library() -> Iterator[tuple[Any, Any, Any]]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        try:
-            from neural_compressor.torch.quantization import GPTQConfig, convert, prepare
-        except ImportError as error:
-            raise ModelError(
-                text("error.compensation.library", name=error.name),
-                fix=text("error.compensation.library.fix"),
-            ) from error
-        yield GPTQConfig, prepare, convert
+        with TemporaryDirectory() as place:
+            try:
+                from neural_compressor.common import options
+
+                # It would make a folder in the working directory, on being imported.
+                options.workspace = place
+                from neural_compressor.torch.quantization import GPTQConfig, convert, prepare
+            except ImportError as error:
+                raise ModelError(
+                    text("error.compensation.library", name=error.name),
+                    fix=text("error.compensation.library.fix"),
+                ) from error
+            yield GPTQConfig, prepare, convert
     finally:
         logging.disable(before)
