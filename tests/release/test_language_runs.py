@@ -189,6 +189,14 @@ def test_an_adapter_is_trained_and_merged(place: Path) -> None:
     assert moved and all("_proj" in name for name in moved)
 
 
+def test_a_base_that_lay_in_four_bits_is_said(place: Path, finished: Finished) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs `make runtimes`")
+    found = run(place, PROJECT.replace("  epochs: 3", "  epochs: 1\n  lora: {rank: 8, base: nf4}"))
+    assert found.judgement is not None and finished.judgement is not None
+    assert "run.note.nf4" in {n.key for n in found.judgement.notes}
+    assert "run.note.nf4" not in {n.key for n in finished.judgement.notes}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
