@@ -185,3 +185,20 @@ def test_frontier_keeps_everything_in_the_drawing(points, limit):
         r'<svg x="([\d.]+)%" y="([\d.]+)" overflow="visible" class="m', panel.drawing
     ):
         assert 0 <= float(x) <= 100 and 0 <= float(y) <= HEIGHT
+
+
+def test_a_frontier_where_less_is_better_has_better_above():
+    changes = {"near": 0.01, "at": 0.05, "far": 0.10}
+    places = [place(name, 10.0 + 10 * i, y) for i, (name, y) in enumerate(changes.items())]
+    panel = frontier(
+        places, parent=("p", 60.0), limit=0.05, title="t", label="l", limit_text="0.05",
+        mirrored=True,
+    )  # fmt: skip
+    heights = re.findall(r'y="([\d.]+)" overflow="visible" class="m', panel.drawing)
+    near, at, far = (float(y) for y in heights)
+    assert near < at < far
+    outside = re.search(r'class="out" x="0" y="([\d.]+)"', panel.drawing)
+    assert outside is not None and float(outside[1]) == pytest.approx(at, abs=0.1)
+    # They fill the drawing, and the numbers beside it are those that were measured.
+    assert far - near > HEIGHT / 4
+    assert ">+0.10</text>" in panel.labels and ">−0.10</text>" not in panel.labels

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from shipworthy.core.locale import number
@@ -47,6 +47,7 @@ class _Scale:
     low: float
     high: float
     right: float
+    sign: int = 1
 
     def x(self, value: float) -> float:
         return 100.0 * value / self.right
@@ -73,13 +74,17 @@ class _Box:
 
 def frontier(
     places: Sequence[Place], *, parent: tuple[str, float] | None, limit: float | None,
-    title: str, label: str, limit_text: str = "",
+    title: str, label: str, limit_text: str = "", mirrored: bool = False,
 ) -> Panel:  # fmt: skip
     """Return one panel.
 
-    parent is its name and x; limit the y of the limit line, limit_text how it is told.
+    parent is its name and x; limit the y of the limit line, limit_text how it is told. mirrored:
+    less is better, and better is up.
     """
-    scale = _scale(places, parent, limit)
+    if mirrored:
+        places = [replace(p, y=_upside_down(p.y)) for p in places]
+        limit = None if limit is None else -limit
+    scale = replace(_scale(places, parent, limit), sign=-1 if mirrored else 1)
     body = _ground(scale, limit)
     body += _steps_line(places, scale)
     if parent is not None:
@@ -91,6 +96,10 @@ def frontier(
     body += _x_axis(scale, title)
     drawing = svg(body, height=HEIGHT + 36, label=label, cls="frontier")
     return Panel(drawing, _y_labels(scale, limit, limit_text))
+
+
+def _upside_down(y: Interval) -> Interval:
+    return replace(y, value=-y.value, low=-y.high, high=-y.low)
 
 
 def unbeaten(places: Sequence[Place]) -> list[Place]:
@@ -110,10 +119,11 @@ def _scale(
     low, high = LOW, HIGH
     if 1e-6 < span < 0.7:
         low, high = min(ys) - 0.6 * span, max(ys) + 0.3 * span
-    while min(ys) < low + 0.2:
-        low -= 1
-    while max(ys) > high - 0.2:
-        high += 1
+    else:
+        while min(ys) < low + 0.2:
+            low -= 1
+        while max(ys) > high - 0.2:
+            high += 1
     xs = [p.x for p in places] + ([parent[1]] if parent is not None else [])
     right = max(xs) * 1.17 if max(xs, default=0.0) > 0 else 1.0
     return _Scale(low, high, right)
@@ -292,7 +302,7 @@ def _y_labels(scale: _Scale, limit: float | None, limit_text: str) -> str:
     for tick in _y_ticks(scale):
         if limit is None or abs(scale.y(tick) - scale.y(limit)) > 13:
             places = 0 if float(tick).is_integer() else 2
-            label = number(tick, places, sign=True)
+            label = number(scale.sign * tick, places, sign=True)
             parts.append(f'<text class="word" x="8" y="{scale.y(tick) + 4:.1f}">{label}</text>')
     if limit is not None:
         y = scale.y(limit) + 4

@@ -249,9 +249,10 @@ def frontier_section(survey: Survey) -> Frontier | None:
     if not known:
         return None
     form, limit = known[0].form, known[0].decision
+    asked = survey.judgement.limits[limit.limit]
     panels = []
     drawn_somewhere: set[str] = set()
-    for measure in ("latency_p95_ms", "size_mb"):
+    for measure in ("latency_p95_ms", "inter_token_latency_ms", "size_mb"):
         places = []
         for candidate in survey.ordered:
             row, x = rows[candidate.id], survey.number(candidate.id, measure)
@@ -271,6 +272,7 @@ def frontier_section(survey: Survey) -> Frontier | None:
             title=text(f"report.frontier.axis.{measure}"),
             label=_frontier_label(survey, measure, places),
             limit_text=bound_figure(limit),
+            mirrored=asked.side == "at_most",
         )
         title = text(f"report.frontier.title.{measure}")
         panels.append(FrontierPanel(title, Markup(panel.drawing), Markup(panel.labels)))
@@ -285,7 +287,7 @@ def frontier_section(survey: Survey) -> Frontier | None:
         not_drawn,
         len(drawn_somewhere) > 1,
         by_group,
-        form.unit_text,
+        form.unit_text or measure_name(asked.measure),
     )
 
 
