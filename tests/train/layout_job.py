@@ -87,7 +87,7 @@ def train(case: Case, folder: Path, group: mesh.Group) -> None:
     )
     caller, _ = choose(module, data, settings.packing)
     execution = laid_out(
-        module, caller, group, train=data, precision="fp32", copies=settings.copies
+        module, caller, group, train=data, precision=settings.precision, copies=settings.copies
     )
     run = Run(
         execution, caller, data, labelled([5, 9, 12, 7, 3], seed=2),
