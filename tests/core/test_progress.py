@@ -39,6 +39,14 @@ def test_what_a_step_says_stands_behind_it(capsys) -> None:
     assert first.endswith(" left · loss 0.6931") and "loss" not in second
 
 
+def test_the_first_of_many_foretells_nothing(capsys) -> None:
+    with progress("speed", total=400, unit="requests", interval_seconds=0) as step:
+        step(1)
+        step(3)
+    first, second, _ = capsys.readouterr().err.splitlines()
+    assert "left" not in first and second.endswith(" left")
+
+
 def test_between_two_lines_nothing_is_written(capsys) -> None:
     with progress("train", total=2000, unit="rows", interval_seconds=1000) as step:
         for _ in range(100):

@@ -109,7 +109,8 @@ def _pace(done: float, total: float | None, unit: str, seconds: float) -> list[s
         return []
     rate = done / seconds
     parts = [text("progress.rate", rate=number(rate, 0 if rate >= 10 else 1), unit=unit)]
-    if total is not None and total > done:
+    # The first pieces pay for what is loaded: before a hundredth is done no time is foretold.
+    if total is not None and 0.01 * total <= done < total:
         parts.append(text("progress.remaining", time=duration((total - done) / rate)))
     return parts
 
