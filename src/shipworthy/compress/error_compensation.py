@@ -108,8 +108,8 @@ def _library() -> Iterator[tuple[Any, Any, Any]]:
                 from neural_compressor.torch.quantization import GPTQConfig, convert, prepare
             except ImportError as error:
                 raise ModelError(
-                    text("error.compensation.library", name=error.name),
-                    fix=text("error.compensation.library.fix"),
+                    text("error.compensation.absent", name=error.name),
+                    fix=text("error.compensation.absent.fix"),
                 ) from error
             yield GPTQConfig, prepare, convert
     finally:

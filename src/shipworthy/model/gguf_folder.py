@@ -43,9 +43,9 @@ def _write(file: Path, target: Path) -> None:
         from gguf import GGUFReader
     except ImportError as error:
         raise ModelError(
-            locale.text("error.gguf.library", name=error.name),
+            locale.text("error.gguf.absent", name=error.name),
             folder=file.parent,
-            fix=locale.text("error.gguf.library.fix"),
+            fix=locale.text("error.gguf.absent.fix"),
         ) from error
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

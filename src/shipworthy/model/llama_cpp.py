@@ -203,8 +203,8 @@ def _library() -> Any:
         import llama_cpp.llama_cpp as library
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelError(
-            text("error.llama_cpp.library", reason=str(error).partition("\n")[0]),
-            fix=text("error.llama_cpp.library.fix"),
+            text("error.llama_cpp.absent", reason=str(error).partition("\n")[0]),
+            fix=text("error.llama_cpp.absent.fix"),
         ) from error
     library.llama_log_set(_LISTENER, None)
     library.llama_backend_init()

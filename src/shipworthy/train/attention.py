@@ -3,7 +3,7 @@
 It is handed to transformers through its attention interface, so that encoders and decoders work
 unchanged. Two facts about torch's fused attention on processors stand behind it: in bf16 it is 2 to
 5 times slower than in fp32, and any dropout inside attention rules it out. So attention is computed
-in fp32, and attention weights are only dropped where the settings ask for it.
+there in fp32, and attention weights are only dropped where the settings ask for it.
 """
 
 from __future__ import annotations

@@ -175,6 +175,6 @@ def _peft() -> Any:
         import peft
     except ImportError as error:
         raise ModelError(
-            text("error.gguf.library", name=error.name), fix=text("error.gguf.library.fix")
+            text("error.gguf.absent", name=error.name), fix=text("error.gguf.absent.fix")
         ) from error
     return peft
