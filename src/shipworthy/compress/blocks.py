@@ -39,6 +39,30 @@ def require_blocks(asked: Iterable[int], there: Collection[int], folder: Path | 
         )  # fmt: skip
 
 
+def repeated(module: torch.nn.Module, folder: Path | str) -> tuple[Any, str, torch.nn.ModuleList]:
+    """Return the repeated blocks: the module that holds the list, its name there, and the list.
+
+    Raises ModelError where there is no such list with linear layers, or several.
+    """
+    import torch
+
+    model: Any = module
+    found = [
+        (name, part)
+        for name, part in model.base_model.named_modules()
+        if isinstance(part, torch.nn.ModuleList)
+        and not _inside_blocks(model, name)
+        and any(isinstance(layer, torch.nn.Linear) for layer in part.modules())
+    ]
+    if len(found) != 1:
+        raise ModelError(
+            text("error.compress.no_blocks", model=type(module).__name__, count=len(found)),
+            folder=folder,
+        )
+    holder, _, own = found[0][0].rpartition(".")
+    return model.base_model.get_submodule(holder), own, found[0][1]
+
+
 def _numbered(module: torch.nn.Module) -> Iterator[tuple[str, int, torch.Tensor]]:
     import torch
 

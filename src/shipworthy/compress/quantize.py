@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.compress.blocks import matrices_by_block, require_blocks
+from shipworthy.compress.graphs import compact
 from shipworthy.compress.parents import require_fp32
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
@@ -82,7 +83,7 @@ def _int8(parent: Path | str, out: Path | str, keep: Sequence[FloatPart]) -> Non
     (root / INFO).unlink(missing_ok=True)
     with TemporaryDirectory(dir=root, prefix=".int8-") as temporary:
         exported = Path(temporary) / "fp32"
-        export_onnx(parent, exported)
+        export_onnx(parent, exported, prepare=compact)
         quantized = Path(temporary) / GRAPH
         _quantize(exported / GRAPH, quantized, _nodes(exported / GRAPH, kept, keep))
         graph = onnx.load(quantized)
@@ -97,7 +98,7 @@ def _matrices(parent: Path | str, keep: Sequence[FloatPart]) -> set[str]:
     numbers = [part for part in keep if part != "embeddings"]
     if not numbers:
         return set()
-    blocks = matrices_by_block(load_module(parent))
+    blocks = matrices_by_block(compact(load_module(parent)))
     require_blocks(numbers, blocks, parent)
     kept = [w.detach().numpy() for number in numbers for w in blocks[number]]
     return {_digest(array) for w in kept for array in (w, w.T)}

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
+from shipworthy.compress.lever_settings import HeadSettings, NeuronSettings, RecoverSettings, plain
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
     GgufRecipe,
     Int4Recipe,
     Int8Recipe,
+    PruneRecipe,
     PruneSettings,
     QuantizeSettings,
+    StepsRecipe,
 )
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    import polars as pl
     from pydantic import BaseModel
 
+    from shipworthy.compress.material import Material
     from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
     from shipworthy.model.checkpoint import RuntimeInfo
+
+
+LEVERS = ("neurons", "heads", "recover")
+"""Keys of the recipes that look at rows."""
+TRAINED = ("recover",)
+"""Those of them that train."""
+_LEVER_OF = {"neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,9 @@ class Recipe:
     """One candidate to make.
 
     name: of the candidate, as `prune-30` or `int8-keep-embeddings-0`. lever: one of
-    `core.records.LEVERS`, `quantize` or `prune`. settings: of that lever, plain values.
+    `core.records.LEVERS`; of several steps the first. settings: of that lever, plain values; of the
+    levers in `LEVERS` one key, the lever's, and of several steps `steps`, each as a project file
+    writes it.
     """
 
     name: str
@@ -52,20 +65,69 @@ def expand(settings: CompressSettings) -> tuple[Recipe, ...]:
     return tuple(_recipe(one) for one in named)
 
 
+def steps_of(recipe: Recipe) -> tuple[Recipe, ...]:
+    """Return the recipes that lead from the parent to the candidate, each named after all so far.
+
+    >>> from shipworthy.compress.settings import CompressSettings
+    >>> asked = {"recipes": [{"steps": [{"layers": [0, 2]}, "int8"]}]}
+    >>> (recipe,) = expand(CompressSettings.model_validate(asked))
+    >>> [step.name for step in steps_of(recipe)]
+    ['layers-0-2', 'layers-0-2+int8']
+    """
+    if "steps" not in recipe.settings:
+        return (recipe,)
+    steps = [_recipe(one) for one in StepsRecipe.model_validate(recipe.settings).steps]
+    names = [step.name for step in steps]
+    return tuple(
+        Recipe("+".join(names[: k + 1]), step.lever, step.settings) for k, step in enumerate(steps)
+    )
+
+
 def make(
     recipe: Recipe,
     parent_folder: Path | str,
     out_folder: Path | str,
     *,
-    calibration: pl.DataFrame | None = None,
+    material: Material | None = None,
 ) -> None:
     """Write the candidate of a recipe; `load_classifier` or `load_language_model` opens its folder.
 
-    parent_folder: a candidate of the runtime `torch`. calibration: rows for recipes that look at
-    some. The same parent, rows and libraries give the same bytes.
-    Raises ModelError where the parent is of another runtime or incomplete.
+    parent_folder: a candidate of the runtime `torch`. material: for recipes that look at rows. The
+    same parent, rows and libraries give the same bytes.
+    Raises ModelError where the parent is of another runtime or incomplete, or rows are wanted and
+    there are none.
     """
-    if "gguf" in recipe.settings:
+    steps = steps_of(recipe)
+    if len(steps) == 1:
+        _make(recipe, parent_folder, out_folder, material)
+        return
+    folder = Path(parent_folder)
+    out = Path(out_folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".steps-") as place:
+        for number, step in enumerate(steps):
+            target = out if number == len(steps) - 1 else Path(place) / str(number)
+            _make(step, folder, target, material)
+            folder = target
+
+
+def _make(
+    recipe: Recipe, parent_folder: Path | str, out_folder: Path | str, material: Material | None
+) -> None:
+    key = next((k for k in LEVERS if k in recipe.settings), None)
+    if key is not None:
+        if material is None:
+            raise ModelError(text("error.material.none", recipe=recipe.name))
+        _make_with(key, recipe.settings[key], parent_folder, out_folder, material)
+    elif "layers" in recipe.settings:
+        from shipworthy.compress.layers import keep_layers
+
+        keep_layers(parent_folder, out_folder, recipe.settings["layers"])
+    elif "runtime" in recipe.settings:
+        from shipworthy.compress.graphs import write_graph
+
+        write_graph(parent_folder, out_folder)
+    elif "gguf" in recipe.settings:
         from shipworthy.compress.gguf import quantize_gguf
 
         quantize_gguf(parent_folder, out_folder, recipe.settings["gguf"])
@@ -73,7 +135,8 @@ def make(
         from shipworthy.compress.quantize import quantize_weights
 
         settings = QuantizeSettings(**recipe.settings)
-        quantize_weights(parent_folder, out_folder, settings, calibration=calibration)
+        rows = None if material is None else material.calibration
+        quantize_weights(parent_folder, out_folder, settings, calibration=rows)
     elif recipe.lever == "prune":
         from shipworthy.compress.prune import prune_magnitude
 
@@ -82,12 +145,36 @@ def make(
         raise ValueError(f"no lever {recipe.lever!r}")
 
 
+def _make_with(
+    key: str, options: Any, parent: Path | str, out: Path | str, material: Material
+) -> None:
+    """Make the candidate of a lever that looks at rows."""
+    if key == "neurons":
+        from shipworthy.compress.neurons import prune_neurons
+
+        prune_neurons(parent, out, NeuronSettings(**options), material)
+    elif key == "heads":
+        from shipworthy.compress.heads import prune_heads
+
+        prune_heads(parent, out, HeadSettings(**options), material)
+    else:
+        from shipworthy.compress.recover import recover
+
+        recover(parent, out, RecoverSettings(**options), material)
+
+
 def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeInfo | None) -> None:
     """Raise ModelError for a recipe that this model cannot have, before hours go into training.
 
     folder: of the model that training starts from. info: how it runs; None for a classifier.
     """
-    for recipe in expand(settings):
+    for recipe in (step for one in expand(settings) for step in steps_of(one)):
+        if info is not None and ({*LEVERS, "layers", "runtime"} & set(recipe.settings)):
+            raise ModelError(
+                text("error.recipes.language", recipe=written(recipe)),
+                folder=folder,
+                fix=text("error.recipes.language.fix"),
+            )
         if "gguf" in recipe.settings:
             from shipworthy.compress.gguf import check_gguf
 
@@ -101,8 +188,16 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 
 
 def looks_at_rows(recipe: Recipe) -> bool:
-    """Say whether a recipe needs calibration rows."""
-    return recipe.settings.get("rounding") == "compensated"
+    """Say whether a recipe, or one of its steps, looks at rows."""
+    return any(
+        step.settings.get("rounding") == "compensated" or set(LEVERS) & set(step.settings)
+        for step in steps_of(recipe)
+    )
+
+
+def trains(recipe: Recipe) -> bool:
+    """Say whether a recipe, or one of its steps, is a training."""
+    return any(set(TRAINED) & set(step.settings) for step in steps_of(recipe))
 
 
 def written(recipe: Recipe) -> str:
@@ -113,8 +208,10 @@ def written(recipe: Recipe) -> str:
     '{int8: {keep_float: [embeddings, 0]}}'
     """
     settings = recipe.settings
-    if "gguf" in settings:
-        return f"{{gguf: {settings['gguf']}}}"
+    if "runtime" in settings:
+        return str(settings["runtime"])
+    if {*LEVERS, "gguf", "layers", "steps"} & set(settings):
+        return _flow(settings)
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
@@ -160,6 +257,8 @@ def nearer(recipe: Recipe) -> Recipe | None:
 
 
 def _recipe(named: NamedRecipe) -> Recipe:
+    if named == "onnx":
+        return Recipe("onnx", "runtime", {"runtime": "onnx"})
     if isinstance(named, str):
         return _quantize(QuantizeSettings(weights=named))
     if isinstance(named, GgufRecipe):
@@ -168,8 +267,29 @@ def _recipe(named: NamedRecipe) -> Recipe:
         return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
     if isinstance(named, Int4Recipe):
         return _quantize(QuantizeSettings(weights="int4", **named.int4.model_dump()))
-    asked = named.prune
-    return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
+    if isinstance(named, PruneRecipe):
+        asked = named.prune
+        return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
+    settings = plain(named)
+    if isinstance(named, StepsRecipe):
+        steps = [_recipe(step) for step in named.steps]
+        return Recipe("+".join(step.name for step in steps), steps[0].lever, settings)
+    (key,) = settings
+    return Recipe(_name(key, settings[key]), _LEVER_OF[key], settings)
+
+
+def _name(key: str, options: Any) -> str:
+    if key == "layers":
+        return "-".join(["layers", *map(str, options)])
+    parts = [key]
+    if "share" in options:
+        parts.append(f"{options['share'] * 100:.10g}")
+    if "epochs" in options:
+        parts.append(str(options["epochs"]))
+    if "learning_rate" in options:
+        parts.append(f"at-{options['learning_rate']:.10g}")
+    parts += [str(options[k]) for k in ("score", "balance") if k in options]
+    return "-".join(parts)
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:
@@ -195,6 +315,17 @@ def _said(settings: BaseModel) -> dict[str, Any]:
 
 def _suffix(kept: Sequence[FloatPart]) -> str:
     return "".join(["-keep", *(f"-{part}" for part in kept)]) if kept else ""
+
+
+def _flow(value: Any) -> str:
+    """Return plain values as YAML in one line; a share that stands alone in its short form."""
+    if isinstance(value, dict):
+        if set(value) == {"share"}:
+            return _flow(value["share"])
+        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _listed(parts: Sequence[FloatPart]) -> str:

@@ -6,6 +6,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from shipworthy.compress.lever_settings import (
+    HeadRecipe,
+    LayerRecipe,
+    NeuronRecipe,
+    RecoverRecipe,
+    plain,
+)
 from shipworthy.core.locale import text
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -140,9 +147,38 @@ class GgufRecipe(BaseModel):
     """llama.cpp's name of a way to round, from `F16` (16 bits a weight) to `Q3_K_M` (about 3.9)."""
 
 
-NamedRecipe: TypeAlias = (
-    Literal["bf16", "int8", "int4"] | PruneRecipe | Int8Recipe | Int4Recipe | GgufRecipe
+SingleRecipe: TypeAlias = (
+    Literal["bf16", "onnx", "int8", "int4"]
+    | PruneRecipe
+    | Int8Recipe
+    | Int4Recipe
+    | GgufRecipe
+    | NeuronRecipe
+    | HeadRecipe
+    | LayerRecipe
+    | RecoverRecipe
 )
+
+
+class StepsRecipe(BaseModel):
+    """Levers one after the other: `{steps: [{neurons: 0.5}, {recover: {}}, int8]}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    steps: tuple[SingleRecipe, ...] = Field(min_length=2)
+    """Two recipes or more; each takes what the one before it made, and only the last may store
+    fewer bits a weight."""
+
+    @field_validator("steps")
+    @classmethod
+    def _fewer_bits_last(cls, steps: tuple[SingleRecipe, ...]) -> tuple[SingleRecipe, ...]:
+        for step in steps[:-1]:
+            if isinstance(step, str | Int8Recipe | Int4Recipe | GgufRecipe):
+                raise ValueError(text("error.compress_settings.last_step", step=_plain(step)))
+        return steps
+
+
+NamedRecipe: TypeAlias = SingleRecipe | StepsRecipe
 
 AUTO: tuple[NamedRecipe, ...] = (
     "bf16", "int8", PruneRecipe(prune=0.3), PruneRecipe(prune=0.5),
@@ -159,10 +195,12 @@ class CompressSettings(BaseModel):
     """Minutes after which no further candidate is begun; above 0. What was begun is finished."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
-    """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of language
-    models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language models, run by
-    llama.cpp), `{prune: share}` and `{prune: {share: ..., keep: [...]}}`, each once; an empty list
-    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
+    """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of
+    language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
+    models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., keep: [...]}}`,
+    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, and `{steps: [...]}` of these and
+    `{recover: {...}}` one after the other, each once; an empty list makes none. `auto` is bf16,
+    int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
@@ -190,6 +228,8 @@ def _plain(recipe: NamedRecipe) -> str:
         return f"int4: {recipe.int4.group}{told}" if told or recipe.int4.group != 32 else "int4"
     if isinstance(recipe, GgufRecipe):
         return f"gguf: {recipe.gguf}"
+    if not isinstance(recipe, PruneRecipe):
+        return ", ".join(f"{key}: {value}" for key, value in plain(recipe).items())
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"
     kept = recipe.prune.keep

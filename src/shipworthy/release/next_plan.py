@@ -317,7 +317,8 @@ def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
 
 def keeps_parts(recipe: Recipe) -> bool:
     """Say whether a recipe can leave some parts of the model as they are."""
-    return recipe.lever == "prune" or recipe.settings.get("weights") in ("int8", "int4")
+    magnitude = recipe.lever == "prune" and set(recipe.settings) <= {"share", "keep"}
+    return magnitude or recipe.settings.get("weights") in ("int8", "int4")
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:

@@ -248,7 +248,8 @@ def _candidates(
     recipes = expand(shop.project.compress)
     for place, recipe in enumerate(recipes):
         # What is cached counts as what it took, so that a second run makes the same candidates.
-        if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
+        spent = {s.key: s.seconds for s in shop.stages if s.name.startswith("candidate ")}
+        if sum(spent.values()) > 60 * shop.project.compress.budget_minutes:
             return tuple(found), tuple(r.name for r in recipes[place:])
         one = failures.attempt(
             f"candidate {recipe.name}", partial(_candidate, shop, data, parent, recipe)

@@ -155,6 +155,8 @@ def write_job(given: Given, layout: ParallelSettings) -> Path:
         "cache": None if given.cache is None else str(given.cache),
         "tokens": given.tokens,
         "language": None if given.language is None else asdict(given.language),
+        "weight": given.weight,
+        "hold_zeros": given.hold_zeros,
     }
     write_atomically(work / JOB, json.dumps(job))
     return work / JOB

@@ -42,7 +42,7 @@ from shipworthy.train.microbatches import LabelledRows
 from shipworthy.train.objectives import Classification, NextToken
 from shipworthy.train.packing import Reason, choose
 from shipworthy.train.precision import Precision, autocast, resolve
-from shipworthy.train.regularization import set_dropout
+from shipworthy.train.regularization import hold_zeros, set_dropout
 from shipworthy.train.run import Run
 from shipworthy.train.run_state import put
 from shipworthy.train.selection import class_numbers, require_classes, select
@@ -82,6 +82,8 @@ class Given:
     cache: Path | None
     tokens: int | None
     language: RuntimeInfo | None
+    weight: str | None
+    hold_zeros: bool
 
 
 def fit(
@@ -101,6 +103,8 @@ def fit(
     cache: Path | None = None,
     tokens: int | None = None,
     language: RuntimeInfo | None = None,
+    weight: str | None = None,
+    hold_zeros: bool = False,
 ) -> Fitted:
     """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
@@ -110,8 +114,10 @@ def fit(
     [0, 2**32); with the same libraries, processor, layout and number of threads it gives the same
     bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
     outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
-    the settings' epochs. A layout of several processes is
-    started here, unless this is one of them already; then every process calls it alike.
+    the settings' epochs. weight: column of `rows` that says how much each counts, above 0, for
+    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. A layout
+    of several processes is started here, unless this is one of them already; then every process
+    calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
     layout = mesh.resolve(settings.parallel)
@@ -119,7 +125,7 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens, language,
+        tokens, language, weight, hold_zeros,
     )  # fmt: skip
     if settings.lora is not None:
         lora.check_layout(layout)
@@ -161,7 +167,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     run = Run(
         execution, caller, train, calibration,
         objective=(
-            Classification(regularization.label_smoothing, regularization.r_drop)
+            Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
             if given.language is None
             else NextToken(regularization.label_smoothing)
         ),
@@ -219,9 +225,12 @@ def _opened(given: Given) -> tuple[nn.Module, Any]:
 
     length = given.settings.max_length
     if given.language is None:
-        return load_pretrained(
+        found = load_pretrained(
             given.model_folder, classes=given.classes, max_length=length, seed=given.seed
         )
+        if given.hold_zeros:
+            hold_zeros(found[0])
+        return found
     module, tokenizer = load_language_pretrained(given.model_folder, max_length=length)
     if given.settings.lora is not None:
         module = lora.add_adapters(module, given.settings.lora, seed=given.seed)
@@ -285,7 +294,10 @@ def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, L
             tokenizer, frame[given.text].to_list(), max_length=given.settings.max_length,
             cache=given.cache or given.work / TOKENS,
         )  # fmt: skip
-        return LabelledRows(ids, labels, int(module.config.pad_token_id))
+        weights = None
+        if given.weight is not None and split == "train":
+            weights = frame[given.weight].cast(float).to_numpy()
+        return LabelledRows(ids, labels, int(module.config.pad_token_id), weights=weights)
 
     train = rows(chosen, "train")
     if given.language is None:
@@ -303,6 +315,7 @@ def fingerprint(
             "settings": given.settings.recipe(),
             "seed": given.seed,
             "tokens": given.tokens,
+            **({"hold_zeros": True} if given.hold_zeros else {}),
             "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,

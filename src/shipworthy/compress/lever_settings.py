@@ -1,0 +1,119 @@
+"""Settings of the levers that look at rows or change the shape of a model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from shipworthy.core.locale import text
+
+_MODEL = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+Share = Annotated[float, Field(gt=0, lt=1)]
+Block = Annotated[int, Field(ge=0)]
+Score = Literal["fisher", "magnitude"]
+Balance = Literal["rows", "groups"]
+
+
+class NeuronSettings(BaseModel):
+    """Neurons of the feed-forward layers are taken out."""
+
+    model_config = _MODEL
+
+    share: Share
+    """Share of the neurons of each block, in (0, 1), that go, least important first."""
+
+    score: Score = "fisher"
+    """What tells their importance: `fisher`, how much the loss on calibration rows would change
+    without them, or `magnitude`, the size of their weights."""
+
+    balance: Balance = "rows"
+    """Whose loss `fisher` means: of all rows alike, or of each group (`data.groups`) for itself, so
+    that what a small group needs stays."""
+
+
+class HeadSettings(BaseModel):
+    """Heads of the attention are taken out."""
+
+    model_config = _MODEL
+
+    share: Share
+    """Share of all heads, in (0, 1), that go, least important first; each block keeps one."""
+
+    score: Score = "fisher"
+    """As of `neurons`."""
+
+    balance: Balance = "rows"
+    """As of `neurons`."""
+
+
+class RecoverSettings(BaseModel):
+    """A step of training makes good for what earlier steps cost."""
+
+    model_config = _MODEL
+
+    epochs: int = Field(1, ge=1, le=100)
+    """Passes over the training rows; at least 1."""
+
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    """Peak of the learning rate; in (0, 1]. The rest is as the parent was trained."""
+
+    balance: Balance = "rows"
+    """Whose loss is made small: of all rows alike, or of each group (`data.groups`) alike."""
+
+
+class NeuronRecipe(BaseModel):
+    """Fewer neurons: `{neurons: 0.5}`, `{neurons: {share: 0.5, balance: groups}}`."""
+
+    model_config = _MODEL
+
+    neurons: Share | NeuronSettings
+    """Share of the feed-forward neurons that go, in (0, 1); or the long form."""
+
+
+class HeadRecipe(BaseModel):
+    """Fewer heads: `{heads: 0.25}`, `{heads: {share: 0.25, score: magnitude}}`."""
+
+    model_config = _MODEL
+
+    heads: Share | HeadSettings
+    """Share of the attention heads that go, in (0, 1); or the long form."""
+
+
+class LayerRecipe(BaseModel):
+    """Fewer blocks: `{layers: [0, 2, 4]}`."""
+
+    model_config = _MODEL
+
+    layers: tuple[Block, ...] = Field(min_length=1)
+    """Numbers of the blocks that stay, from 0."""
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
+        for block in blocks:
+            if blocks.count(block) > 1:
+                raise ValueError(text("error.compress_settings.part_twice", part=block))
+        return tuple(sorted(blocks))
+
+
+class RecoverRecipe(BaseModel):
+    """Training as a step: `{recover: {epochs: 2}}`, `{recover: {}}`."""
+
+    model_config = _MODEL
+
+    recover: RecoverSettings
+    """How long and how fast."""
+
+
+def plain(recipe: BaseModel) -> dict[str, Any]:
+    """Return a recipe as plain values in its long form, what is left at its default left out.
+
+    >>> plain(NeuronRecipe(neurons=0.5))
+    {'neurons': {'share': 0.5}}
+    """
+    steps = getattr(recipe, "steps", None)
+    if steps is not None:
+        return {"steps": [one if isinstance(one, str) else plain(one) for one in steps]}
+    told = recipe.model_dump(mode="json", exclude_defaults=True)
+    return {k: {"share": v} if isinstance(v, float) else v for k, v in told.items()}

@@ -1,0 +1,103 @@
+"""Recovery: a training of the smaller model that makes good for what was taken out of it.
+
+The settings are those that the parent was trained with, but for length and rate. Groups can be made
+to weigh alike: each row then counts 1 over the size of its group, so that a small group pulls as
+hard as a large one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from shipworthy.compress.blocks import block_matrices
+from shipworthy.compress.parents import require_fp32
+from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
+from shipworthy.model.pretrained import load_module
+from shipworthy.train.settings import ParallelSettings
+
+if TYPE_CHECKING:
+    from shipworthy.compress.lever_settings import RecoverSettings
+    from shipworthy.compress.material import Material
+    from shipworthy.train.settings import TrainSettings
+
+# Trained weights are hardly ever zero by chance.
+FEW_ZEROS = 1e-3
+WEIGHT = "__weight__"
+"""Column of how much a row counts."""
+
+
+def recover(
+    parent: Path | str, out: Path | str, settings: RecoverSettings, material: Material
+) -> None:
+    """Write a candidate that was trained on from its parent.
+
+    Goes on after a kill from what lies in `material.work`.
+    Raises ModelError where the parent is of another runtime, and what training raises.
+    """
+    from shipworthy.train.loop import fit
+
+    info = require_fp32(parent, "shaped")
+    training, zeros = adapted(material.training, settings), has_zeros(parent)
+    if zeros:
+        training = training.model_copy(update={"parallel": ParallelSettings()})
+    rows, weight = material.train, None
+    if settings.balance == "groups":
+        rows, weight = rows.with_columns(balanced(rows, material.groups).alias(WEIGHT)), WEIGHT
+    fit(
+        Path(parent),
+        rows,
+        material.calibration,
+        text=material.text,
+        label=material.label,
+        classes=info.classes,
+        settings=training,
+        seed=material.seed,
+        out=Path(out),
+        work=material.work / "recover",
+        unit=material.unit,
+        cache=material.cache,
+        weight=weight,
+        hold_zeros=zeros,
+    )
+
+
+def has_zeros(folder: Path | str) -> bool:
+    """Say whether matrices in the blocks of a model hold zeros, as after unstructured pruning."""
+    matrices = [weights for _, weights in block_matrices(load_module(folder))]
+    count = sum(int((weights == 0).sum()) for weights in matrices)
+    return count > FEW_ZEROS * sum(weights.numel() for weights in matrices)
+
+
+def adapted(training: TrainSettings, settings: RecoverSettings) -> TrainSettings:
+    """Return the settings of the parent's training, with length and rate of the recovery."""
+    changed = {
+        "epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "race": None,
+        "lora": None,
+    }
+    return training.model_copy(update=changed)
+
+
+def balanced(rows: pl.DataFrame, groups: tuple[str, ...]) -> pl.Series:
+    """Return how much each row counts, with mean 1, so that the values of each column weigh alike.
+
+    A row's weight is the mean over the columns of 1 / (values x share of its value); an absent
+    value counts as one of its own.
+    Raises ModelError where there are no groups.
+    """
+    if not groups:
+        raise ModelError(
+            text("error.importance.groups", rows=1), fix=text("error.importance.groups.fix")
+        )
+    total = np.zeros(rows.height)
+    for column in groups:
+        codes = rows[column].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy()
+        sizes = np.bincount(codes - 1)
+        total += rows.height / (len(sizes) * sizes[codes - 1])
+    return pl.Series(total / len(groups))
