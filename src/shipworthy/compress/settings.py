@@ -192,7 +192,19 @@ class CompressSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     budget_minutes: float = Field(10.0, gt=0)
-    """Minutes after which no further candidate is begun; above 0. What was begun is finished."""
+    """Minutes after which no further candidate is begun, or in which the search tries recipes;
+    above 0. What was begun is finished."""
+
+    search: bool = False
+    """Try recipes and their combinations on validation rows for as long as the budget lasts; those
+    under `recipes` first. The best of them are the candidates."""
+
+    keep: int = Field(4, ge=1, le=20)
+    """Candidates that a search ends with, at most: the fastest that keeps all limits on validation
+    rows, and others that no other one beats in everything."""
+
+    most_trials: Annotated[int, Field(ge=1)] | None = None
+    """Recipes that a search tries, at most; without it as many as the time allows."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
     """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of

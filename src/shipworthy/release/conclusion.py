@@ -42,6 +42,7 @@ from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.searching import TRIALS, search_note
 from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 
@@ -55,6 +56,12 @@ def _training(bench: Bench) -> dict[str, Any]:
     """Return how the parent was trained, and what the race said where there was one."""
     races = [stage.folder for stage in bench.shop.stages if stage.name == "race"]
     return training_record(bench.everyone[0].stage.folder, races[0] if races else None)
+
+
+def _search(bench: Bench) -> Path | None:
+    """Return the folder of the search that the candidates come from, if there was one."""
+    found = [stage.folder for stage in bench.shop.stages if stage.name == "search"]
+    return found[0] if found else None
 
 
 def choose(bench: Bench) -> tuple[str, ...]:
@@ -109,6 +116,9 @@ def conclude(
     found = replace(found, measurements=_dated(bench, split, found.measurements))
     if bench.contamination is not None:
         shutil.copyfile(bench.contamination.folder / CONTAMINATION, folder / CONTAMINATION)
+    searched = _search(bench)
+    if searched is not None:
+        shutil.copyfile(searched / TRIALS, folder / TRIALS)
     write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))
     write_record(found, folder)
 
@@ -255,6 +265,9 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
             "minutes": f"{project.compress.budget_minutes:g}",
         }
         notes.append(Phrase("run.note.budget", told))
+    searched = _search(bench)
+    if searched is not None:
+        notes.append(search_note(searched))
     few = bits_of(model_folder(project.model))
     if few:
         notes.append(Phrase("run.note.widened", {"weights": few}))

@@ -246,10 +246,13 @@ def _candidates(
 
     found: list[Made] = []
     recipes = expand(shop.project.compress)
+    if shop.project.compress.search:
+        recipes = searched(shop, data, parent)
     for place, recipe in enumerate(recipes):
         # What is cached counts as what it took, so that a second run makes the same candidates.
         spent = {s.key: s.seconds for s in shop.stages if s.name.startswith("candidate ")}
-        if sum(spent.values()) > 60 * shop.project.compress.budget_minutes:
+        budget = 60 * shop.project.compress.budget_minutes
+        if not shop.project.compress.search and sum(spent.values()) > budget:
             return tuple(found), tuple(r.name for r in recipes[place:])
         one = failures.attempt(
             f"candidate {recipe.name}", partial(_candidate, shop, data, parent, recipe)
@@ -257,6 +260,16 @@ def _candidates(
         if one is not None:
             found.append(one)
     return tuple(found), ()
+
+
+def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
+    """Return the recipes that the search of a project ends with."""
+    from shipworthy.compress.search import named
+    from shipworthy.release.searching import CHOSEN, search_stage
+
+    stage = search_stage(shop, data, parent, make=partial(_candidate, shop, data, parent))
+    told = json.loads((stage.folder / CHOSEN).read_text(encoding="utf-8"))
+    return tuple(named(recipe) for recipe in told)
 
 
 def _candidate(shop: Workshop, data: Stage, parent: Made, recipe: Recipe) -> Made:

@@ -96,6 +96,7 @@ def stage_names(project: Project) -> list[str]:
         "data",
         *(["race"] if project.train.race is not None else []),
         "train",
+        *(["search"] if project.compress.search else []),
         *(f"candidate {name}" for name in candidates),
         *(f"validation {name}" for name in everyone),
         "speed",
