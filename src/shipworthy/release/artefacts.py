@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from shipworthy.release.made import CLASSES, MODEL, ROWS, SPLIT_COLUMN, Made, cl
 from shipworthy.release.project import start_folder
 
 if TYPE_CHECKING:
-    from shipworthy.compress.material import Material
-    from shipworthy.compress.recipes import Recipe
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
@@ -270,58 +268,6 @@ class Workshop:
             write_fitted(folder, fitted)
 
         return self.run("train", make, **key)
-
-    def compress(
-        self, parent: Path, digest: str, recipe: Recipe, *, data: Stage | None = None
-    ) -> Stage:
-        """Make one candidate from the parent, each step of its recipe a stage of its own.
-
-        digest: of the parent's artefact. data: for recipes that look at rows.
-        """
-        from shipworthy.compress.recipes import steps_of
-        from shipworthy.model.checkpoint import artefact_digest
-
-        steps = steps_of(recipe)
-        for step in steps[:-1]:
-            stage = self._step(parent, digest, step, data)
-            parent = stage.folder / MODEL
-            digest = artefact_digest(parent)
-        return self._step(parent, digest, replace(steps[-1], name=recipe.name), data)
-
-    def _step(self, parent: Path, digest: str, recipe: Recipe, data: Stage | None) -> Stage:
-        from shipworthy.compress.recipes import looks_at_rows, trains
-
-        seen = data if looks_at_rows(recipe) else None
-        name, settings = f"candidate {recipe.name}", self.project.data
-        key: dict[str, Any] = dict(
-            inputs={"parent": digest, **({} if seen is None else {"rows": seen.digest})},
-            settings={"name": recipe.name, "lever": recipe.lever, **dict(recipe.settings)},
-            module="shipworthy.compress.recipes",
-            seed=self.project.seed,
-        )
-        if seen is not None:
-            key["settings"] |= {"columns": [settings.text, settings.label, settings.unit]}
-            key["settings"] |= {"groups": list(settings.groups)}
-            if trains(recipe):
-                key["settings"] |= {"training": self.recipe(seen).recipe()}
-
-        def make(folder: Path) -> None:
-            from shipworthy.compress.recipes import make as make_candidate
-
-            material = None if seen is None else self._material(seen, self.work(name, **key))
-            make_candidate(recipe, parent, folder / MODEL, material=material)
-
-        return self.run(name, make, **key)
-
-    def _material(self, data: Stage, work: Path) -> Material:
-        from shipworthy.compress.material import Material
-
-        settings = self.project.data
-        return Material(
-            train=part(data, "train"), calibration=part(data, "calibration"), text=settings.text,
-            label=settings.label, training=self.recipe(data), seed=self.project.seed, work=work,
-            groups=settings.groups, unit=settings.unit, cache=self.root / TOKENS,
-        )  # fmt: skip
 
     # -- what they answer ------------------------------------------------------------------------
 

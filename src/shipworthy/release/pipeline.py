@@ -32,6 +32,7 @@ from shipworthy.core.stages import Stage
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
+from shipworthy.release.candidate_stages import make_candidates
 from shipworthy.release.contamination import asks
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
@@ -48,7 +49,6 @@ from shipworthy.release.run_folder import check_copies, put_together, write_docu
 from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
-    from shipworthy.compress.recipes import Recipe
     from shipworthy.release.project import Project
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
@@ -186,7 +186,7 @@ def reach(
     if only == "train":
         return None
     failures = Failures()
-    candidates, skipped = _candidates(shop, data, parent, failures)
+    candidates, skipped = make_candidates(shop, data, parent, failures)
     everyone = (parent, *candidates)
     if only == "candidates":
         failures.stop()
@@ -236,52 +236,6 @@ def _answers(
         for one in everyone
     ]
     return tuple(stage for stage in found if stage is not None)
-
-
-def _candidates(
-    shop: Workshop, data: Stage, parent: Made, failures: Failures
-) -> tuple[tuple[Made, ...], tuple[str, ...]]:
-    """Make candidates until the budget is spent; return them, and the recipes that are left."""
-    from shipworthy.compress.recipes import expand
-
-    found: list[Made] = []
-    recipes = expand(shop.project.compress)
-    if shop.project.compress.search:
-        recipes = searched(shop, data, parent)
-    for place, recipe in enumerate(recipes):
-        # What is cached counts as what it took, so that a second run makes the same candidates.
-        spent = {s.key: s.seconds for s in shop.stages if s.name.startswith("candidate ")}
-        budget = 60 * shop.project.compress.budget_minutes
-        if not shop.project.compress.search and sum(spent.values()) > budget:
-            return tuple(found), tuple(r.name for r in recipes[place:])
-        one = failures.attempt(
-            f"candidate {recipe.name}", partial(_candidate, shop, data, parent, recipe)
-        )
-        if one is not None:
-            found.append(one)
-    return tuple(found), ()
-
-
-def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
-    """Return the recipes that the search of a project ends with."""
-    from shipworthy.compress.search import named
-    from shipworthy.release.searching import CHOSEN, search_stage
-
-    stage = search_stage(shop, data, parent, make=partial(_candidate, shop, data, parent))
-    told = json.loads((stage.folder / CHOSEN).read_text(encoding="utf-8"))
-    return tuple(named(recipe) for recipe in told)
-
-
-def _candidate(shop: Workshop, data: Stage, parent: Made, recipe: Recipe) -> Made:
-    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe, data=data)
-    return made(
-        stage,
-        recipe.name,
-        recipe.lever,
-        parents=(parent.candidate.id,),
-        settings=dict(recipe.settings),
-        seed=shop.project.seed,
-    )
 
 
 def _nominated(bench: Bench) -> tuple[str, ...]:
