@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import NO_NUMBER, number, text
 from shipworthy.release.cells import Column, table
-from shipworthy.release.searching import CHOSEN, TRIALS
+from shipworthy.release.places import TRIALS
+from shipworthy.release.searching import CHOSEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

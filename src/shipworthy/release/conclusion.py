@@ -38,11 +38,12 @@ from shipworthy.release.licences import licence_note, licensed
 from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
+from shipworthy.release.places import TRIALS
 from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.searching import TRIALS, search_note
+from shipworthy.release.searching import search_note
 from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 

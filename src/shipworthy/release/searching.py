@@ -30,6 +30,7 @@ from shipworthy.measure.quick_speed import paired_p95_ms
 from shipworthy.model.checkpoint import size_bytes
 from shipworthy.release.judgement import Phrase
 from shipworthy.release.made import Made, classes, part
+from shipworthy.release.places import TRIALS
 from shipworthy.release.policy import policy_digest
 from shipworthy.release.ruler import Ruler, Subject
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from shipworthy.release.artefacts import Workshop
     from shipworthy.release.policy import Policy
 
-TRIALS = "trials.json"
 CHOSEN = "chosen.json"
 _OBJECTIVE = {"size": "size_mb", "quality": "harm"}
 """What the objective of a project is among those of the search; all others are about time."""
