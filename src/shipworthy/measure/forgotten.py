@@ -42,9 +42,6 @@ LEADING = 5
 ALIKE = 0.8
 """Share of its lost rows that another word holds too, from which a word is told with that one."""
 
-MOST_VALUES = 50
-"""Values of a column beyond which it makes no slices: names and numbers are no sources."""
-
 MOST_ALIKE = 5
 """Words that are told together with another one at most."""
 
@@ -140,7 +137,8 @@ def losses(cuts: Cuts, before: BoolArray, after: BoolArray, *, confidence: float
     """Return the slices that lost most against the rest; before, after: right or not, shape (n,).
 
     Slices with fewer than 20 rows inside or outside are not tested; one with fewer than 10 units is
-    never found. Ties in p are broken by kind and name, so that the same answers give the same list.
+    never found. Ties in p are broken by kind and name, longer words first, so that the same answers
+    give the same list.
     """
     lost, gained = before & ~after, after & ~before
     names, counts = _counted(cuts, lost, gained)
@@ -160,7 +158,7 @@ def losses(cuts: Cuts, before: BoolArray, after: BoolArray, *, confidence: float
         changes[place], units[place] = (inside, own), own
         p[place] = max(p[place], _p(inside, outside, own))
     adjusted = benjamini_yekutieli(p)
-    order = sorted(range(m), key=lambda k: (p[k], *_named(cuts, names[k])))
+    order = sorted(range(m), key=lambda k: (p[k], *_before(*_named(cuts, names[k]))))
     kept = _merged(cuts, names, [k for k in order if k in changes], lost, adjusted)
     return Losses(
         tuple(
@@ -212,6 +210,11 @@ def _named(cuts: Cuts, name: _Name) -> tuple[str, str]:
         assert cuts.grams is not None
         return "words", cuts.grams.names[place]
     return cuts.cuts[cut].kind, cuts.cuts[cut].values[place]
+
+
+def _before(kind: str, name: str) -> tuple[str, int, str]:
+    """Return what breaks ties: of words in the same rows the longest says the most."""
+    return kind, -len(name) if kind == "words" else 0, name
 
 
 def _members(cuts: Cuts, name: _Name) -> tuple[IntArray | slice, BoolArray]:
