@@ -24,7 +24,7 @@ MOST_GRAMS = 3_000
 LONGEST = 2_000
 """Characters of a text that are read."""
 
-MOST_CHARACTERS = 40_000_000
+MOST_CHARACTERS = 25_000_000
 """Characters of all texts together; where there are more, rows are drawn at random."""
 
 _SINGLE = r"\p{Han}\p{Hiragana}\p{Katakana}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from shipworthy.measure.effective import MIN_ROWS
 from shipworthy.measure.forgotten import Cut, Cuts, SliceLoss, length_cut, losses
-from shipworthy.measure.ngrams import grams, words
+from shipworthy.measure.ngrams import LONGEST, grams, words
 from shipworthy.measure.scripts import SCRIPTS, scripts
 from shipworthy.measure.slices import unit_codes
 from shipworthy.release.examples import Form, row_name
@@ -39,6 +39,9 @@ LONGEST_VALUE = 64
 
 _LOOKED_AT = 200
 """Texts of a word that are masked to see whether it may be shown."""
+
+_MARGIN = 320
+"""Characters beyond those that words are read from, so that no identifier is cut in two."""
 
 
 def forgotten_lists(
@@ -147,7 +150,8 @@ class _Shown:
         import polars as pl
 
         rows = self.vocabulary.of(self.vocabulary.names.index(name))[:_LOOKED_AT]
-        masked = words(pl.Series([mask(t) for t in self.texts.gather(rows).to_list()]))
+        heads = self.texts.gather(rows).str.slice(0, LONGEST + _MARGIN).to_list()
+        masked = words(pl.Series([mask(t) for t in heads]))
         wanted = words(pl.Series([name]))[0].to_list()
         kept = sum(_holds(one, wanted) for one in masked.to_list())
         return name if 2 * kept > len(rows) else "[…]"

@@ -111,11 +111,9 @@ def _heading(survey: Survey, lists: Sequence[tuple[str, Forgotten]]) -> str:
 
 
 def _note(survey: Survey, lists: Sequence[tuple[str, Forgotten]]) -> str:
-    said = [text("forgotten.note")]
-    if all(one.words_in == 0 for _, one in lists):
-        said.append(text("forgotten.note.no_words"))
-    else:
-        said.append(text("forgotten.note.words", rows=number(lists[0][1].words_in)))
+    rows = lists[0][1].words_in
+    said = [text("forgotten.note.words", rows=number(rows))] if rows else []
+    said = said or [text("forgotten.note.no_words")]
     if survey.judgement.unit is not None:
         said.append(text("forgotten.note.units", unit=survey.judgement.unit))
     return text("report.gap").join(said)
