@@ -15,8 +15,8 @@ from shipworthy.compress.search import Found
 from shipworthy.core.errors import SettingsError
 from shipworthy.release.compressing import compress_project, within
 from shipworthy.release.pipeline import Finished, run_project
-from shipworthy.release.project import Project, load_project
 from shipworthy.release.places import TRIALS
+from shipworthy.release.project import Project, load_project
 from shipworthy.release.searching import SearchBench, search_note
 from shipworthy.release.wording import phrase
 

@@ -33,6 +33,8 @@ from shipworthy.release.contamination import FILE as CONTAMINATION
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.contamination import contamination_note, read_share
 from shipworthy.release.examples import choose_examples
+from shipworthy.release.forgotten import forgotten_lists, further_columns
+from shipworthy.release.forgotten_records import Forgotten
 from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.licences import licence_note, licensed
 from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
@@ -110,6 +112,7 @@ def conclude(
         evidence=tuple(_evidence(bench)),
         answers=lambda: _answers(bench, subjects, split),
         examples=_examples(bench, subjects, split),
+        forgotten=_forgotten(bench, subjects, split),
         training=_training(bench),
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
@@ -174,6 +177,20 @@ def _examples(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Ex
     form = bench.shop.project.report.examples
     texts = part(bench.data, split)[bench.shop.project.data.text]
     return choose_examples(subjects[0].predictions, subjects[1:], texts, form=form)
+
+
+def _forgotten(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Forgotten, ...]:
+    """What each candidate turned wrong, and the slices of the rows that lost the most."""
+    data, rows = bench.shop.project.data, part(bench.data, split)
+    named = (data.text, data.label, data.id, data.unit, *data.groups, data.system, data.choices)
+    return forgotten_lists(
+        subjects[0].predictions,
+        subjects[1:],
+        rows[data.text],
+        form=bench.shop.project.report.examples,
+        further=further_columns(rows, named),
+        confidence=bench.policy.confidence,
+    )
 
 
 def _subjects(bench: Bench, split: str) -> list[Subject]:

@@ -17,6 +17,7 @@ from shipworthy.core.records import (
     Verdict,
     to_frame,
 )
+from shipworthy.release.forgotten_records import Forgotten
 
 if TYPE_CHECKING:
     import polars as pl
@@ -189,6 +190,8 @@ class Judgement:
     """Waivers that this verdict rests on, expired ones left out."""
     selftest: SelftestEvidence | None = None
     examples: tuple[Example, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    """What each candidate turned wrong, and where; exploratory, no verdict rests on it."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the parent was trained: facts, curves, race; empty where it was not trained here."""
     approval: Approval | None = None

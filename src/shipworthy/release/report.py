@@ -24,6 +24,7 @@ from shipworthy.release.approval_rows import approval_rows
 from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
 from shipworthy.release.example_rows import example_rows
+from shipworthy.release.forgotten_section import forgotten_section
 from shipworthy.release.headings import candidates_heading
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.limit_rows import LimitRow
@@ -97,6 +98,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "candidates": candidates_table(asked),
         "groups": groups(asked),
         "examples": example_rows(asked),
+        "forgotten": forgotten_section(asked),
         "panel_height": charts.PANEL_ROW,
         "frontier": frontier_section(asked),
         "training": training_section(judgement.training),
