@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import polars as pl
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -59,9 +60,17 @@ def groups_of(material: Material, balance: Balance) -> Groups:
     rows = material.calibration
     if balance == "rows":
         return Groups(("",), np.ones((1, rows.height), bool))
+    return members_of(rows, material.groups)
+
+
+def members_of(rows: pl.DataFrame, columns: Sequence[str]) -> Groups:
+    """Return the groups of some rows, one a value of each column.
+
+    Raises ModelError where there is none with enough rows.
+    """
     found = {
         f"{column}={value}": (rows[column] == value).fill_null(False).to_numpy()
-        for column in material.groups
+        for column in columns
         for value in rows[column].drop_nulls().unique().sort().to_list()
     }
     found = {name: members for name, members in found.items() if members.sum() >= FEWEST_OF_GROUP}
@@ -103,6 +112,15 @@ def fisher(
     return {site: (s * scale[:, None]).max(axis=0) for site, s in squares.items()}
 
 
+def rows_to_look_at(material: Material) -> NDArray[np.int64]:
+    """Return the numbers of the calibration rows that are looked at, at most `MOST_ROWS`."""
+    chosen = np.arange(material.calibration.height)
+    if len(chosen) > MOST_ROWS:
+        generator = np.random.default_rng([material.seed, len(chosen)])
+        chosen = np.sort(generator.choice(chosen, MOST_ROWS, replace=False))
+    return chosen
+
+
 def _gradients(
     module: Any,
     parent: Path | str,
@@ -121,10 +139,7 @@ def _gradients(
             text("error.importance.rows", rows=frame.height, least=FEWEST_ROWS),
             fix=text("error.importance.rows.fix"),
         )
-    chosen = np.arange(frame.height)
-    if len(chosen) > MOST_ROWS:
-        generator = np.random.default_rng([material.seed, len(chosen)])
-        chosen = np.sort(generator.choice(chosen, MOST_ROWS, replace=False))
+    chosen = rows_to_look_at(material)
     texts = frame[material.text].gather(chosen).to_list()
     encoded = encode_cached(
         load_tokenizer(parent), texts, max_length=info.max_length, cache=material.work / "tokens"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shipworthy.core.locale import text
 
@@ -62,6 +62,29 @@ class RecoverSettings(BaseModel):
     """Whose loss is made small: of all rows alike, or of each group (`data.groups`) alike."""
 
 
+class VocabularySettings(BaseModel):
+    """Tokens that the texts have no use for are taken out, and with them rows of the word table."""
+
+    model_config = _MODEL
+
+    words: int | None = Field(None, ge=1)
+    """How many tokens stay at most, most frequent in the training and calibration texts first, then
+    in the order of the tokenizer. What is special and the alphabet always stay, and count."""
+
+    seen: int | None = Field(None, ge=1)
+    """Instead of `words`: tokens that stand in these texts at least so often stay."""
+
+    balance: Balance = "rows"
+    """Whose texts are counted: all alike, or besides those of each group (`data.groups`) as if they
+    were as many as all, so that words of a small group stay."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> VocabularySettings:
+        if (self.words is None) == (self.seen is None):
+            raise ValueError(text("error.compress_settings.vocabulary"))
+        return self
+
+
 class NeuronRecipe(BaseModel):
     """Fewer neurons: `{neurons: 0.5}`, `{neurons: {share: 0.5, balance: groups}}`."""
 
@@ -104,6 +127,15 @@ class RecoverRecipe(BaseModel):
 
     recover: RecoverSettings
     """How long and how fast."""
+
+
+class VocabularyRecipe(BaseModel):
+    """A smaller vocabulary: `{vocabulary: {words: 8000}}`, `{vocabulary: {seen: 1}}`."""
+
+    model_config = _MODEL
+
+    vocabulary: VocabularySettings
+    """Which tokens stay."""
 
 
 def plain(recipe: BaseModel) -> dict[str, Any]:

@@ -7,7 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
-from shipworthy.compress.lever_settings import HeadSettings, NeuronSettings, RecoverSettings, plain
+from shipworthy.compress.lever_settings import (
+    HeadSettings,
+    NeuronSettings,
+    RecoverSettings,
+    VocabularySettings,
+    plain,
+)
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
@@ -32,11 +38,14 @@ if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
-LEVERS = ("neurons", "heads", "recover")
+LEVERS = ("neurons", "heads", "recover", "vocabulary")
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover",)
 """Those of them that train."""
-_LEVER_OF = {"neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train"}
+_LEVER_OF = {
+    "neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train",
+    "vocabulary": "vocabulary",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,9 +147,11 @@ def _make(
         rows = None if material is None else material.calibration
         quantize_weights(parent_folder, out_folder, settings, calibration=rows)
     elif recipe.lever == "prune":
-        from shipworthy.compress.prune import prune_magnitude
+        from shipworthy.compress.prune import prune_weights
 
-        prune_magnitude(parent_folder, out_folder, PruneSettings(**recipe.settings))
+        if material is None and looks_at_rows(recipe):
+            raise ModelError(text("error.material.none", recipe=recipe.name))
+        prune_weights(parent_folder, out_folder, PruneSettings(**recipe.settings), material)
     else:
         raise ValueError(f"no lever {recipe.lever!r}")
 
@@ -157,6 +168,10 @@ def _make_with(
         from shipworthy.compress.heads import prune_heads
 
         prune_heads(parent, out, HeadSettings(**options), material)
+    elif key == "vocabulary":
+        from shipworthy.compress.vocabulary import trim_vocabulary
+
+        trim_vocabulary(parent, out, VocabularySettings(**options), material)
     else:
         from shipworthy.compress.recover import recover
 
@@ -190,7 +205,9 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 def looks_at_rows(recipe: Recipe) -> bool:
     """Say whether a recipe, or one of its steps, looks at rows."""
     return any(
-        step.settings.get("rounding") == "compensated" or set(LEVERS) & set(step.settings)
+        step.settings.get("rounding") == "compensated"
+        or step.settings.get("method") == "wanda"
+        or set(LEVERS) & set(step.settings)
         for step in steps_of(recipe)
     )
 
@@ -219,10 +236,7 @@ def written(recipe: Recipe) -> str:
         told += [f"keep_float: {_listed(kept)}"] if kept else []
         weights = str(settings["weights"])
         return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
-    share, kept = f"{settings['share']:.10g}", settings.get("keep", ())
-    if kept:
-        return f"{{prune: {{share: {share}, keep: {_listed(kept)}}}}}"
-    return f"{{prune: {share}}}"
+    return _flow({"prune": {k: v for k, v in settings.items() if v}})
 
 
 def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
@@ -232,8 +246,8 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     recipe that keeps nothing (bf16, gguf).
     """
     if recipe.lever == "prune":
-        kept = {*recipe.settings.get("keep", ()), *parts}
-        return _prune(PruneSettings(share=recipe.settings["share"], keep=tuple(kept)))
+        blocks = {*recipe.settings.get("keep", ()), *parts}
+        return _prune(PruneSettings(**{**recipe.settings, "keep": tuple(blocks)}))
     if recipe.settings.get("weights") in ("int8", "int4"):
         floats = {*recipe.settings.get("keep_float", ()), *parts}
         return _quantize(QuantizeSettings(**{**recipe.settings, "keep_float": tuple(floats)}))
@@ -282,6 +296,10 @@ def _name(key: str, options: Any) -> str:
     if key == "layers":
         return "-".join(["layers", *map(str, options)])
     parts = [key]
+    if "words" in options:
+        parts.append(str(options["words"]))
+    if "seen" in options:
+        parts.append(f"seen-{options['seen']}")
     if "share" in options:
         parts.append(f"{options['share'] * 100:.10g}")
     if "epochs" in options:
@@ -304,7 +322,9 @@ def _gguf(kind: GgufKind) -> Recipe:
 
 
 def _prune(settings: PruneSettings) -> Recipe:
-    name = f"prune-{settings.share * 100:.10g}{_suffix(settings.keep)}"
+    how = "-wanda" if settings.method == "wanda" else ""
+    how += "" if settings.pattern == "none" else f"-{settings.pattern.replace(':', '-')}"
+    name = f"prune-{settings.share * 100:.10g}{how}{_suffix(settings.keep)}"
     return Recipe(name, "prune", _said(settings))
 
 
@@ -325,6 +345,8 @@ def _flow(value: Any) -> str:
         return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, str) and ":" in value:
+        return f'"{value}"'  # YAML would take 2:4 for a number of base 60
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shipworthy.compress.lever_settings import (
     HeadRecipe,
     LayerRecipe,
     NeuronRecipe,
     RecoverRecipe,
+    VocabularyRecipe,
     plain,
 )
 from shipworthy.core.locale import text
@@ -56,15 +57,29 @@ class QuantizeSettings(BaseModel):
 
 
 class PruneSettings(BaseModel):
-    """Small weights of the encoder become zero."""
+    """Weights of the encoder become zero; the file gets no smaller and dense kernels no faster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     share: Share
     """Share of the weights of each linear layer, in (0, 1), that become zero, smallest first."""
 
+    method: Literal["magnitude", "wanda"] = "magnitude"
+    """What is small: `magnitude`, the weight itself, compared within its layer, or `wanda`, the
+    weight times the norm of its input on calibration rows, compared within its output."""
+
+    pattern: Literal["none", "2:4"] = "none"
+    """Where zeros lie: `none`, anywhere, or `2:4`, two of each four inputs that follow one another;
+    `share` is then 0.5."""
+
     keep: tuple[Layer, ...] = ()
     """Numbers of blocks, from 0, that lose no weight."""
+
+    @model_validator(mode="after")
+    def _half_of_four(self) -> PruneSettings:
+        if self.pattern == "2:4" and self.share != 0.5:
+            raise ValueError(text("error.compress_settings.pattern", share=f"{self.share:g}"))
+        return self
 
     @field_validator("keep")
     @classmethod
@@ -73,13 +88,13 @@ class PruneSettings(BaseModel):
 
 
 class PruneRecipe(BaseModel):
-    """A recipe as a project file writes it: `{prune: 0.3}`, `{prune: {share: 0.3, keep: [0]}}`."""
+    """Zeros among the weights: `{prune: 0.3}`, `{prune: {share: 0.5, method: wanda}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prune: Share | PruneSettings
-    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1); or
-    `share`, and `keep`: the blocks that lose none."""
+    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1); or the
+    long form, with `method`, `pattern` and `keep`: the blocks that lose none."""
 
 
 class Int8Options(BaseModel):
@@ -157,6 +172,7 @@ SingleRecipe: TypeAlias = (
     | HeadRecipe
     | LayerRecipe
     | RecoverRecipe
+    | VocabularyRecipe
 )
 
 
@@ -209,10 +225,10 @@ class CompressSettings(BaseModel):
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
     """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
-    models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., keep: [...]}}`,
-    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, and `{steps: [...]}` of these and
-    `{recover: {...}}` one after the other, each once; an empty list makes none. `auto` is bf16,
-    int8, prune 0.3 and prune 0.5."""
+    models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
+    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, `{vocabulary: {words: ...}}`, and
+    `{steps: [...]}` of these and `{recover: {...}}` one after the other, each once; an empty list
+    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
@@ -244,5 +260,9 @@ def _plain(recipe: NamedRecipe) -> str:
         return ", ".join(f"{key}: {value}" for key, value in plain(recipe).items())
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"
-    kept = recipe.prune.keep
-    return f"prune: {recipe.prune.share:g}" + (f" keep {', '.join(map(str, kept))}" if kept else "")
+    asked = recipe.prune
+    said = [f"{asked.share:g}"]
+    said += [asked.method] if asked.method != "magnitude" else []
+    said += [asked.pattern] if asked.pattern != "none" else []
+    said += [f"keep {', '.join(map(str, asked.keep))}"] if asked.keep else []
+    return f"prune: {' '.join(said)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,16 +123,22 @@ def save_model(
 
 
 def save_variant(
-    folder: Path | str, module: torch.nn.Module, info: RuntimeInfo, *, parent: Path | str
+    folder: Path | str,
+    module: torch.nn.Module,
+    info: RuntimeInfo,
+    *,
+    parent: Path | str,
+    changed: Mapping[str, bytes | None] | None = None,
 ) -> None:
     """Write a candidate of other weights; tokenizer and decision are the parent's files.
 
-    Otherwise as `save_model`.
+    changed: files that take the place of the parent's, by name; None leaves a file out. Otherwise
+    as `save_model`.
     """
-    beside = companions(parent)
+    beside = companions(parent) | dict(changed or {})
     root = _save_weights(folder, module, info)
     for name, content in beside.items():
-        if name != CONFIG:
+        if name != CONFIG and content is not None:
             write_atomically(root / name, content)
     write_info(root, info)
 

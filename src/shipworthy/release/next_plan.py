@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -177,13 +177,12 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     """A milder share of the same lever, between what was measured."""
     ground = asked.background
     own = ground.recipes.get(candidate)
-    if own is None or own.lever != "prune":
+    if own is None or not _any_share(own):
         return []
-    kept = own.settings.get("keep", [])
     kin = {
         name: float(r.settings["share"])
         for name, r in ground.recipes.items()
-        if r.lever == "prune" and r.settings.get("keep", []) == kept and name in asked.evidence
+        if _any_share(r) and _but_share(r) == _but_share(own) and name in asked.evidence
     }
     most = float(own.settings["share"])
     chosen = [_flips(ground.validation, kin, d) for d in worst]
@@ -202,7 +201,7 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     chance = min(p for p, _ in chances)
     sign = 1.0 if worst[0].side == "at_least" else -1.0
     low, value, high = np.sort(sign * np.quantile(chances[0][1], [0.025, 0.5, 0.975])).tolist()
-    recipe = _pruned(at.share, kept)
+    recipe = _pruned(at.share, own)
     words = told(asked.names[candidate], worst[0])
     words |= {"recipe": recipe, "value": figure(worst[0], value, low, high)}
     return [
@@ -214,11 +213,21 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     ]  # fmt: skip
 
 
-def _pruned(share: float, kept: Sequence[int]) -> str:
-    from shipworthy.compress.recipes import Recipe, written
+def _any_share(recipe: Recipe) -> bool:
+    """Whether single weights become zero, and so many of them as one likes."""
+    return (
+        recipe.lever == "prune" and "share" in recipe.settings and "pattern" not in recipe.settings
+    )
 
-    settings = {"share": share, "keep": list(kept)} if kept else {"share": share}
-    return written(Recipe("", "prune", settings))
+
+def _but_share(recipe: Recipe) -> dict[str, Any]:
+    return {k: v for k, v in recipe.settings.items() if k != "share" and v}
+
+
+def _pruned(share: float, recipe: Recipe) -> str:
+    from shipworthy.compress.recipes import written
+
+    return written(replace(recipe, settings={**recipe.settings, "share": share}))
 
 
 def _flips(
@@ -317,8 +326,8 @@ def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
 
 def keeps_parts(recipe: Recipe) -> bool:
     """Say whether a recipe can leave some parts of the model as they are."""
-    magnitude = recipe.lever == "prune" and set(recipe.settings) <= {"share", "keep"}
-    return magnitude or recipe.settings.get("weights") in ("int8", "int4")
+    weights = recipe.lever == "prune" and "share" in recipe.settings
+    return weights or recipe.settings.get("weights") in ("int8", "int4")
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:
