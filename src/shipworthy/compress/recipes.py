@@ -36,6 +36,10 @@ LEVERS = ("neurons", "heads", "recover")
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover",)
 """Those of them that train."""
+_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
+"""Further keys of settings that only classifiers can have."""
+_ONE_WORD = ("rounding", "ranges", "channels", "balance")
+"""Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {"neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train"}
 
 
@@ -135,8 +139,10 @@ def _make(
         from shipworthy.compress.quantize import quantize_weights
 
         settings = QuantizeSettings(**recipe.settings)
+        if settings.ranges == "static" and material is None:
+            raise ModelError(text("error.material.none", recipe=recipe.name))
         rows = None if material is None else material.calibration
-        quantize_weights(parent_folder, out_folder, settings, calibration=rows)
+        quantize_weights(parent_folder, out_folder, settings, calibration=rows, material=material)
     elif recipe.lever == "prune":
         from shipworthy.compress.prune import prune_magnitude
 
@@ -169,7 +175,10 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
     folder: of the model that training starts from. info: how it runs; None for a classifier.
     """
     for recipe in (step for one in expand(settings) for step in steps_of(one)):
-        if info is not None and ({*LEVERS, "layers", "runtime"} & set(recipe.settings)):
+        if info is not None and (
+            {*LEVERS, *_OF_CLASSIFIERS} & set(recipe.settings)
+            or recipe.settings.get("weights") == "fp16"
+        ):
             raise ModelError(
                 text("error.recipes.language", recipe=written(recipe)),
                 folder=folder,
@@ -190,7 +199,9 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 def looks_at_rows(recipe: Recipe) -> bool:
     """Say whether a recipe, or one of its steps, looks at rows."""
     return any(
-        step.settings.get("rounding") == "compensated" or set(LEVERS) & set(step.settings)
+        step.settings.get("rounding") == "compensated"
+        or step.settings.get("ranges") == "static"
+        or set(LEVERS) & set(step.settings)
         for step in steps_of(recipe)
     )
 
@@ -215,7 +226,7 @@ def written(recipe: Recipe) -> str:
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
-        told += [f"rounding: {settings['rounding']}"] if settings.get("rounding") else []
+        told += [f"{key}: {settings[key]}" for key in _ONE_WORD if key in settings]
         told += [f"keep_float: {_listed(kept)}"] if kept else []
         weights = str(settings["weights"])
         return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
@@ -229,7 +240,7 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     """Return the recipe that also leaves some parts as the parent has them.
 
     parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
-    recipe that keeps nothing (bf16, gguf).
+    recipe that keeps nothing (bf16, fp16, gguf).
     """
     if recipe.lever == "prune":
         kept = {*recipe.settings.get("keep", ()), *parts}
@@ -251,6 +262,8 @@ def nearer(recipe: Recipe) -> Recipe | None:
         kinds: tuple[GgufKind, ...] = get_args(GgufKind)
         place = kinds.index(settings["gguf"])
         return _gguf(kinds[place - 1]) if place else None
+    if settings.get("channels") == "tensor":
+        return _quantize(QuantizeSettings(**{**settings, "channels": "channel"}))
     if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
         return None
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
@@ -264,7 +277,7 @@ def _recipe(named: NamedRecipe) -> Recipe:
     if isinstance(named, GgufRecipe):
         return _gguf(named.gguf)
     if isinstance(named, Int8Recipe):
-        return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
+        return _quantize(QuantizeSettings(weights="int8", **named.int8.model_dump()))
     if isinstance(named, Int4Recipe):
         return _quantize(QuantizeSettings(weights="int4", **named.int4.model_dump()))
     if isinstance(named, PruneRecipe):
@@ -295,6 +308,9 @@ def _name(key: str, options: Any) -> str:
 def _quantize(settings: QuantizeSettings) -> Recipe:
     group = "" if settings.group == 32 else f"-group-{settings.group}"
     how = "-compensated" if settings.rounding == "compensated" else ""
+    how += "-static" if settings.ranges == "static" else ""
+    how += "-tensor" if settings.channels == "tensor" else ""
+    how += "-groups" if settings.balance == "groups" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))
 

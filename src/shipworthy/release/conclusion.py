@@ -262,6 +262,8 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.nf4"))
     if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
         notes.append(Phrase("run.note.bf16"))
+    if any(m.candidate.runtime == "torch-fp16" for m in bench.everyone):
+        notes.append(Phrase("run.note.fp16"))
     if project.speed.form == "short":
         timed = project.speed.requests if classes(bench.data) else project.speed.answers
         counts = {"processes": project.speed.processes, "requests": timed}
