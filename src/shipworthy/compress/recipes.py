@@ -269,6 +269,18 @@ def nearer(recipe: Recipe) -> Recipe | None:
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
 
 
+def fixed_ranges(recipe: Recipe) -> Recipe | None:
+    """Return the recipe whose ranges are fixed beforehand, where those of this one are not.
+
+    >>> fixed_ranges(Recipe("int8", "quantize", {"weights": "int8"})).name
+    'int8-static'
+    """
+    settings = recipe.settings
+    if settings.get("weights") != "int8" or settings.get("ranges") == "static":
+        return None
+    return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
+
+
 def _recipe(named: NamedRecipe) -> Recipe:
     if named == "onnx":
         return Recipe("onnx", "runtime", {"runtime": "onnx"})
