@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.compress.test_shapes import ROWS, SENTENCES, logits, plain_logits, recipe
+from tests.compress.test_shapes import ROWS, SENTENCES, _other, logits, plain_logits, recipe
 from transformers import AutoModelForSequenceClassification
 
 from shipworthy.compress import CompressSettings, make, written
@@ -191,6 +191,17 @@ from shipworthy.compress import make
 out = Path(sys.argv[2])
 make(recipe(STATIC), Path(sys.argv[1]), out, material=material_of(ROWS, out.parent))
 """
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "roberta"])
+def test_other_architectures(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _other(kind, tmp_path / "start", tmp_path / "parent")
+    make(recipe(STATIC), tmp_path / "parent", out, material=material_of(ROWS, tmp_path))
+    kinds = ran(out, tmp_path)
+    assert kinds["MatMulIntegerToFloat"] + kinds["QGemm"] == 2 * 6 + 2
+    assert 0 < np.abs(logits(out) - logits(tmp_path / "parent")).mean() < 0.3
+    assert largest_change(out) < 1e-3
 
 
 def test_another_process_writes_the_same_bytes(parent: Path, static: Path, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 Calibration rows are answered in fp32, each alone so that no padding is looked at, and the smallest
 and the largest value that goes into each matrix is kept. Matrices multiply in int8 and give fp32;
 what does not go through a matrix (the sums around each block) stays fp32 as well, which is nearer
-to the parent than the quantizer's own way, by a quarter of the error on the built-in encoder.
+to the parent than the quantizer's own way, by a quarter of the error on the built-in encoder. A
+value beyond what the calibration rows reached is cut off at the end of its range.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ _PRODUCTS = ("MatMul", "Gemm")
 
 
 def calibration_rows(material: Material, balance: Balance, *, most: int = MOST_ROWS) -> IntArray:
-    """Return the numbers of the calibration rows that ranges are from, rising; at most `most`.
+    """Return the numbers of the calibration rows that ranges are from, rising.
 
     With balance `groups` each column of groups has an equal part of them, drawn so that each of its
     values has equally many: no more than the smallest has. A row that two columns drew stands there
-    once. Raises ModelError where fewer than `FEWEST_ROWS` are left, or there is no group.
+    once. most: rows in all, or one of each value where there are more values.
+    Raises ModelError where fewer than `FEWEST_ROWS` are left, or there is no group.
     """
     frame = material.calibration
     generator = np.random.default_rng([material.seed, frame.height])
@@ -74,7 +76,7 @@ def _balanced(material: Material, most: int, generator: np.random.Generator) -> 
         if not members:
             continue
         share = most // len(material.groups) // len(members)
-        each = min(share, *(len(rows) for rows in members))
+        each = min(max(share, 1), *(len(rows) for rows in members))
         drawn += [generator.permutation(rows)[:each] for rows in members]
     if not drawn:
         raise ModelError(
