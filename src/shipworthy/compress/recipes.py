@@ -42,6 +42,10 @@ LEVERS = ("neurons", "heads", "recover", "vocabulary")
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover",)
 """Those of them that train."""
+_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
+"""Further keys of settings that only classifiers can have."""
+_ONE_WORD = ("rounding", "ranges", "channels", "balance")
+"""Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {
     "neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train",
     "vocabulary": "vocabulary",
@@ -144,8 +148,10 @@ def _make(
         from shipworthy.compress.quantize import quantize_weights
 
         settings = QuantizeSettings(**recipe.settings)
+        if settings.ranges == "static" and material is None:
+            raise ModelError(text("error.material.none", recipe=recipe.name))
         rows = None if material is None else material.calibration
-        quantize_weights(parent_folder, out_folder, settings, calibration=rows)
+        quantize_weights(parent_folder, out_folder, settings, calibration=rows, material=material)
     elif recipe.lever == "prune":
         from shipworthy.compress.prune import prune_weights
 
@@ -184,7 +190,10 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
     folder: of the model that training starts from. info: how it runs; None for a classifier.
     """
     for recipe in (step for one in expand(settings) for step in steps_of(one)):
-        if info is not None and ({*LEVERS, "layers", "runtime"} & set(recipe.settings)):
+        if info is not None and (
+            {*LEVERS, *_OF_CLASSIFIERS} & set(recipe.settings)
+            or recipe.settings.get("weights") == "fp16"
+        ):
             raise ModelError(
                 text("error.recipes.language", recipe=written(recipe)),
                 folder=folder,
@@ -207,6 +216,7 @@ def looks_at_rows(recipe: Recipe) -> bool:
     return any(
         step.settings.get("rounding") == "compensated"
         or step.settings.get("method") == "wanda"
+        or step.settings.get("ranges") == "static"
         or set(LEVERS) & set(step.settings)
         for step in steps_of(recipe)
     )
@@ -232,7 +242,7 @@ def written(recipe: Recipe) -> str:
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
-        told += [f"rounding: {settings['rounding']}"] if settings.get("rounding") else []
+        told += [f"{key}: {settings[key]}" for key in _ONE_WORD if key in settings]
         told += [f"keep_float: {_listed(kept)}"] if kept else []
         weights = str(settings["weights"])
         return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
@@ -243,7 +253,7 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     """Return the recipe that also leaves some parts as the parent has them.
 
     parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
-    recipe that keeps nothing (bf16, gguf).
+    recipe that keeps nothing (bf16, fp16, gguf).
     """
     if recipe.lever == "prune":
         blocks = {*recipe.settings.get("keep", ()), *parts}
@@ -265,9 +275,23 @@ def nearer(recipe: Recipe) -> Recipe | None:
         kinds: tuple[GgufKind, ...] = get_args(GgufKind)
         place = kinds.index(settings["gguf"])
         return _gguf(kinds[place - 1]) if place else None
+    if settings.get("channels") == "tensor":
+        return _quantize(QuantizeSettings(**{**settings, "channels": "channel"}))
     if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
         return None
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
+
+
+def fixed_ranges(recipe: Recipe) -> Recipe | None:
+    """Return the recipe whose ranges are fixed beforehand, where those of this one are not.
+
+    >>> fixed_ranges(Recipe("int8", "quantize", {"weights": "int8"})).name
+    'int8-static'
+    """
+    settings = recipe.settings
+    if settings.get("weights") != "int8" or settings.get("ranges") == "static":
+        return None
+    return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
 
 
 def _recipe(named: NamedRecipe) -> Recipe:
@@ -278,7 +302,7 @@ def _recipe(named: NamedRecipe) -> Recipe:
     if isinstance(named, GgufRecipe):
         return _gguf(named.gguf)
     if isinstance(named, Int8Recipe):
-        return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
+        return _quantize(QuantizeSettings(weights="int8", **named.int8.model_dump()))
     if isinstance(named, Int4Recipe):
         return _quantize(QuantizeSettings(weights="int4", **named.int4.model_dump()))
     if isinstance(named, PruneRecipe):
@@ -313,6 +337,9 @@ def _name(key: str, options: Any) -> str:
 def _quantize(settings: QuantizeSettings) -> Recipe:
     group = "" if settings.group == 32 else f"-group-{settings.group}"
     how = "-compensated" if settings.rounding == "compensated" else ""
+    how += "-static" if settings.ranges == "static" else ""
+    how += "-tensor" if settings.channels == "tensor" else ""
+    how += "-groups" if settings.balance == "groups" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shipworthy.compress.lever_settings import (
+    Balance,
     HeadRecipe,
     LayerRecipe,
     NeuronRecipe,
@@ -19,6 +20,8 @@ from shipworthy.core.locale import text
 Share = Annotated[float, Field(gt=0, lt=1)]
 Layer = Annotated[int, Field(ge=0)]
 FloatPart: TypeAlias = Literal["embeddings"] | Layer
+Ranges: TypeAlias = Literal["dynamic", "static"]
+Channels: TypeAlias = Literal["channel", "tensor"]
 
 
 def _once(parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -34,10 +37,11 @@ class QuantizeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    weights: Literal["bf16", "int8", "int4"]
-    """`bf16` halves the file and is faster where the processor multiplies bf16; `int8` quarters
-    the file and runs on ONNX Runtime, with the range of activations measured for each input. Of a
-    language model `int8` and `int4` store the weights alone in so many bits."""
+    weights: Literal["bf16", "fp16", "int8", "int4"]
+    """`bf16` halves the file and is faster where the processor multiplies bf16; `fp16`, for
+    classifiers, halves it too, keeps three bits more of each weight and is computed in fp32;
+    `int8` quarters the file and runs on ONNX Runtime. Of a language model `int8` and `int4` store
+    the weights alone in so many bits."""
 
     keep_float: tuple[FloatPart, ...] = ()
     """Parts that stay in fp32 (of a language model in bf16): numbers of blocks, from 0, and
@@ -45,6 +49,17 @@ class QuantizeSettings(BaseModel):
 
     group: Literal[32, 64, 128] = 32
     """Weights that share a scale in `int4`; fewer are nearer to the parent and take more room."""
+
+    ranges: Ranges = "dynamic"
+    """Where `int8` has the range of a classifier's activations from: each input as it runs, or
+    calibration rows."""
+
+    channels: Channels = "channel"
+    """What shares a scale in the `int8` matrices of a classifier: an output channel or the whole
+    matrix."""
+
+    balance: Balance = "rows"
+    """Which calibration rows `static` ranges are from: any, or as many of each group."""
 
     rounding: Literal["nearest", "compensated"] = "nearest"
     """How `int4` rounds: each weight to its nearest step, or so that later columns make good for
@@ -98,11 +113,24 @@ class PruneRecipe(BaseModel):
 
 
 class Int8Options(BaseModel):
-    """What the long form of `int8` says."""
+    """What the long form of `int8` says; all but `keep_float` is for classifiers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    keep_float: tuple[FloatPart, ...] = Field(min_length=1)
+    ranges: Ranges = "dynamic"
+    """`dynamic`: the range of activations is measured for each input as it runs, so texts are
+    answered one by one. `static`: it is fixed beforehand on calibration rows (at most 512), so
+    that answers do not depend on the other texts of a batch."""
+
+    channels: Channels = "channel"
+    """What shares a scale: each output `channel` of a matrix, which is nearer to the parent, or the
+    whole matrix (`tensor`), which can be a little faster."""
+
+    balance: Balance = "rows"
+    """Calibration rows for `static`: any `rows`, or `groups`: as many rows of each value of each
+    column of `data.groups`, no more than the smallest value has."""
+
+    keep_float: tuple[FloatPart, ...] = Field((), min_length=1)
     """Parts that stay in fp32: numbers of blocks, from 0, and `embeddings`; at least one."""
 
     @field_validator("keep_float")
@@ -110,14 +138,20 @@ class Int8Options(BaseModel):
     def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
         return _once(parts)
 
+    @model_validator(mode="after")
+    def _rows_where_they_are_looked_at(self) -> Int8Options:
+        if self.balance != "rows" and self.ranges != "static":
+            raise ValueError(text("error.compress_settings.balance", balance=self.balance))
+        return self
+
 
 class Int8Recipe(BaseModel):
-    """The long form of `int8`: `{int8: {keep_float: [embeddings, 0]}}`."""
+    """The long form of `int8`: `{int8: {ranges: static}}`, `{int8: {keep_float: [0]}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     int8: Int8Options
-    """Which parts stay in fp32."""
+    """Where ranges are from, what shares a scale, and which parts stay in fp32."""
 
 
 class Int4Options(BaseModel):
@@ -163,7 +197,7 @@ class GgufRecipe(BaseModel):
 
 
 SingleRecipe: TypeAlias = (
-    Literal["bf16", "onnx", "int8", "int4"]
+    Literal["bf16", "fp16", "onnx", "int8", "int4"]
     | PruneRecipe
     | Int8Recipe
     | Int4Recipe
@@ -223,7 +257,8 @@ class CompressSettings(BaseModel):
     """Recipes that a search tries, at most; without it as many as the time allows."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
-    """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of
+    """`auto`, or a list of `bf16`, `fp16`, `onnx`, `int8`,
+    `{int8: {ranges: ..., channels: ..., balance: ..., keep_float: [...]}}`, `int4` (of
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
     `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, `{vocabulary: {words: ...}}`, and
@@ -248,7 +283,7 @@ def _plain(recipe: NamedRecipe) -> str:
     if isinstance(recipe, str):
         return recipe
     if isinstance(recipe, Int8Recipe):
-        return f"int8: keep_float {', '.join(map(str, recipe.int8.keep_float))}"
+        return _plain_int8(recipe.int8)
     if isinstance(recipe, Int4Recipe):
         kept = recipe.int4.keep_float
         told = f" keep_float {', '.join(map(str, kept))}" if kept else ""
@@ -266,3 +301,14 @@ def _plain(recipe: NamedRecipe) -> str:
     said += [asked.pattern] if asked.pattern != "none" else []
     said += [f"keep {', '.join(map(str, asked.keep))}"] if asked.keep else []
     return f"prune: {' '.join(said)}"
+
+
+def _plain_int8(options: Int8Options) -> str:
+    said = [
+        f"{key} {value}"
+        for key, value in options.model_dump(exclude_defaults=True).items()
+        if key != "keep_float"
+    ]
+    if options.keep_float:
+        said.append(f"keep_float {', '.join(map(str, options.keep_float))}")
+    return f"int8: {', '.join(said)}" if said else "int8"

@@ -17,6 +17,7 @@ from shipworthy.core.device import native_bf16
 from shipworthy.core.files import write_atomically
 from shipworthy.core.openings import OpeningState
 from shipworthy.core.records import Measurement, RelativeTo, to_frame
+from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.licences import MEASURE as LICENCES
@@ -28,6 +29,7 @@ from shipworthy.model.gguf_folder import bits_of
 from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
+from shipworthy.release.batching import batching_notes, estimate_of, read_dependence
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.contamination import FILE as CONTAMINATION
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
@@ -206,7 +208,10 @@ def _subjects(bench: Bench, split: str) -> list[Subject]:
         Subject(
             one.candidate,
             bench.shop.predictions(bench.data, one, split, answered),
-            _numbers(one, bench.everyone[0], records) | _probed(bench, one) | whole,
+            _numbers(one, bench.everyone[0], records)
+            | _probed(bench, one)
+            | _batched(bench, one)
+            | whole,
         )
         for one, answered in zip(bench.everyone, bench.answers[split], strict=True)
     ]
@@ -220,6 +225,14 @@ def _numbers(
     size = Fact(np.array([size_bytes(one.folder) / 1e6]))
     speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
     return {("size_mb", "none"): size, **speeds}
+
+
+def _batched(bench: Bench, one: Made) -> dict[tuple[str, RelativeTo], Estimate]:
+    """Return what the other texts of a batch change."""
+    if not bench.batches:
+        return {}
+    stage = bench.batches[bench.everyone.index(one)]
+    return {(BATCH_DEPENDENCE, "none"): estimate_of(read_dependence(stage.folder))}
 
 
 def _probed(bench: Bench, one: Made) -> dict[tuple[str, RelativeTo], Estimate]:
@@ -293,6 +306,8 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.nf4"))
     if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
         notes.append(Phrase("run.note.bf16"))
+    if any(m.candidate.runtime == "torch-fp16" for m in bench.everyone):
+        notes.append(Phrase("run.note.fp16"))
     if project.speed.form == "short":
         timed = project.speed.requests if classes(bench.data) else project.speed.answers
         counts = {"processes": project.speed.processes, "requests": timed}
@@ -300,6 +315,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))
     notes += _probe_notes(bench)
+    notes += batching_notes([read_dependence(stage.folder) for stage in bench.batches])
     if bench.contamination is not None:
         notes.append(contamination_note(bench.contamination.folder, split, project.data))
     if project.data.unit is None:

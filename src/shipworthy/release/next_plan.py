@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipworthy.core.records import Answer, Decision, Outcome
+from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
 from shipworthy.measure.estimates import PairedChange
@@ -143,6 +144,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *_other(asked, candidate, worst),
         *_share(asked, candidate, worst),
         *_untried(asked, candidate, worst),
+        *_batched(asked, candidate, worst),
         *_nearer(asked, candidate, worst),
         *_layers(asked, candidate, worst),
     ]
@@ -254,6 +256,8 @@ def _flips(
 def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
     """A recipe at hand that nobody asked for yet, where size or speed keeps a candidate back."""
     ground, first = asked.background, worst[0]
+    if any(d.measure == BATCH_DEPENDENCE for d in worst):
+        return []
     kinds = {MEASURES[d.measure].kind for d in worst}
     if not ground.recipes or not kinds <= {"speed", "fact"}:
         return []
@@ -280,6 +284,27 @@ def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Ne
             )  # fmt: skip
         found.append(step)
     return found[:1]
+
+
+def _batched(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """Ranges that are fixed beforehand, or one by one, where the texts of a batch move answers."""
+    from shipworthy.compress.recipes import fixed_ranges, written
+
+    found = [d for d in worst if d.measure == BATCH_DEPENDENCE and d.decision is Outcome.FAIL]
+    if not found:
+        return []
+    ground, words = asked.background, told(asked.names[candidate], found[0])
+    recipe = ground.recipes.get(candidate)
+    other = None if recipe is None else fixed_ranges(recipe)
+    if other is None or other.name in {r.name for r in ground.recipes.values()}:
+        return [NextStep(candidate, said("next.one_by_one", words), math.nan, math.nan)]
+    words["recipe"] = written(other)
+    return [
+        NextStep(
+            candidate, said("next.fixed_ranges", words), math.nan, math.nan,
+            recipe=written(other), cost_minutes=ground.minutes.get(candidate, 0.0),
+        )
+    ]  # fmt: skip
 
 
 def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:

@@ -29,6 +29,7 @@ from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
+from shipworthy.release import batching
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
@@ -77,6 +78,7 @@ class Bench:
     everyone: the parent first. skipped: recipes that the budget did not reach.
     answers: the stage of each one's answers by split. contamination: None where no limit asks.
     probes: of the model that training started from, then of everyone; () where no limit asks.
+    batches: of everyone, what the other texts of a batch change; () where no limit asks.
     """
 
     shop: Workshop
@@ -89,6 +91,7 @@ class Bench:
     started: float
     contamination: Stage | None = None
     probes: tuple[Stage, ...] = ()
+    batches: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,8 +204,9 @@ def reach(
     contamination = shop.contamination(data) if asks(policy) else None
     probes = tuple(map(shop.probes, (None, *everyone))) if asked_probes(policy) else ()
     bench = Bench(
-        shop, policy, data, everyone, skipped, speed, answers, started, contamination, probes
-    )
+        shop, policy, data, everyone, skipped, speed, answers, started, contamination, probes,
+        tuple(batching.stage(shop, data, m) for m in everyone) if batching.asks(policy) else (),
+    )  # fmt: skip
     nominated = _nominated(bench)
     if ledger is not None:
         answers["test"] = _answers(shop, data, everyone, "test", failures)
@@ -308,7 +312,7 @@ def _inputs(bench: Bench, split: str) -> dict[str, str]:
     found = {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
     if bench.contamination is not None:
         found["contamination"] = bench.contamination.digest
-    found |= {stage.name: stage.digest for stage in bench.probes}
+    found |= {stage.name: stage.digest for stage in (*bench.probes, *bench.batches)}
     preferences = bench.shop.project.probes.preferences
     if bench.probes and preferences is not None:
         found["preferences"] = digest_file(preferences)
@@ -355,7 +359,3 @@ def _forget_expired(reached: Reached, ledger: Ledger | None) -> bool:
     for stage in old:
         bench.shop.cache.forget(stage)
     return True
-
-
-def _plain(settings: Any) -> dict[str, Any]:
-    return dict(settings.model_dump(mode="json"))
