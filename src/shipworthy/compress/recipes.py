@@ -7,7 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
-from shipworthy.compress.lever_settings import HeadSettings, NeuronSettings, RecoverSettings, plain
+from shipworthy.compress.lever_settings import (
+    HeadSettings,
+    LowRankSettings,
+    NeuronSettings,
+    RecoverSettings,
+    plain,
+)
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
@@ -32,11 +38,14 @@ if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
-LEVERS = ("neurons", "heads", "recover")
+LEVERS = ("neurons", "heads", "low_rank", "recover")
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover",)
 """Those of them that train."""
-_LEVER_OF = {"neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train"}
+_LEVER_OF = {
+    "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
+    "recover": "train",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,10 @@ def _make_with(
         from shipworthy.compress.heads import prune_heads
 
         prune_heads(parent, out, HeadSettings(**options), material)
+    elif key == "low_rank":
+        from shipworthy.compress.low_rank import low_rank
+
+        low_rank(parent, out, LowRankSettings(**options), material)
     else:
         from shipworthy.compress.recover import recover
 
@@ -281,13 +294,15 @@ def _recipe(named: NamedRecipe) -> Recipe:
 def _name(key: str, options: Any) -> str:
     if key == "layers":
         return "-".join(["layers", *map(str, options)])
-    parts = [key]
+    parts = [key.replace("_", "-")]
     if "share" in options:
         parts.append(f"{options['share'] * 100:.10g}")
     if "epochs" in options:
         parts.append(str(options["epochs"]))
     if "learning_rate" in options:
         parts.append(f"at-{options['learning_rate']:.10g}")
+    if options.get("embeddings"):
+        parts.append("embeddings")
     parts += [str(options[k]) for k in ("score", "balance") if k in options]
     return "-".join(parts)
 
@@ -325,6 +340,8 @@ def _flow(value: Any) -> str:
         return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from shipworthy.compress.lever_settings import (
     HeadRecipe,
     LayerRecipe,
+    LowRankRecipe,
     NeuronRecipe,
     RecoverRecipe,
     plain,
@@ -155,6 +156,7 @@ SingleRecipe: TypeAlias = (
     | GgufRecipe
     | NeuronRecipe
     | HeadRecipe
+    | LowRankRecipe
     | LayerRecipe
     | RecoverRecipe
 )
@@ -198,9 +200,9 @@ class CompressSettings(BaseModel):
     """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., keep: [...]}}`,
-    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, and `{steps: [...]}` of these and
-    `{recover: {...}}` one after the other, each once; an empty list makes none. `auto` is bf16,
-    int8, prune 0.3 and prune 0.5."""
+    `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`, and
+    `{steps: [...]}` of these and `{recover: {...}}` one after the other, each once; an empty list
+    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
