@@ -1,7 +1,8 @@
-"""An fp32 graph for ONNX Runtime, without what earlier levers left as zeros.
+"""An fp32 graph for ONNX Runtime, without what earlier levers left as zeros or as products.
 
-A folder of plain transformers has one shape for all blocks; a graph has not. So heads that are all
-zeros are left out here, and the graph is as much smaller as they were.
+A folder of plain transformers has one shape for all blocks, and every matrix whole; a graph has
+not. So heads that are all zeros are left out here, matrices of low rank are taken apart, and the
+graph is as much smaller.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ def write_graph(parent: Path | str, out: Path | str) -> None:
 
 
 def compact(module: nn.Module) -> nn.Module:
-    """Take out, in place, what is zero as a whole; the answers stay.
+    """Take out, in place, what is zero as a whole, and split matrices of low rank.
 
-    A model whose parts are not known by name is left as it is.
+    The answers stay, up to the rounding of fp32. A model whose parts are not known by name is left
+    as it is.
     """
+    from shipworthy.compress.factors import split
+
     model: Any = module
     try:
         blocks = blocks_of(module, "")
@@ -42,4 +46,5 @@ def compact(module: nn.Module) -> nn.Module:
     heads = heads_of(model.config)
     for block in blocks:
         take_out_heads(block, heads)
+    split(module)
     return module

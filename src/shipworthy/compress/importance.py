@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from shipworthy.compress.lever_settings import Balance
     from shipworthy.compress.material import Material
+    from shipworthy.data.tokens import TokenFiles
     from shipworthy.model.checkpoint import RuntimeInfo
 
     FloatArray = NDArray[np.float64]
@@ -121,6 +122,27 @@ def rows_to_look_at(material: Material) -> NDArray[np.int64]:
     return chosen
 
 
+def looked_at(
+    parent: Path | str, info: RuntimeInfo, material: Material, *, fix: str
+) -> tuple[NDArray[np.int64], TokenFiles]:
+    """Return the numbers of the calibration rows that are looked at, and their tokens.
+
+    fix: what to do where they are too few.
+    Raises ModelError where there are fewer than `FEWEST_ROWS`.
+    """
+    frame = material.calibration
+    if frame.height < FEWEST_ROWS:
+        raise ModelError(
+            text("error.importance.rows", rows=frame.height, least=FEWEST_ROWS), fix=fix
+        )
+    chosen = rows_to_look_at(material)
+    texts = frame[material.text].gather(chosen).to_list()
+    encoded = encode_cached(
+        load_tokenizer(parent), texts, max_length=info.max_length, cache=material.work / "tokens"
+    )
+    return chosen, encoded
+
+
 def _gradients(
     module: Any,
     parent: Path | str,
@@ -133,17 +155,8 @@ def _gradients(
     import torch
     from torch.nn.functional import cross_entropy
 
+    chosen, encoded = looked_at(parent, info, material, fix=text("error.importance.rows.fix"))
     frame = material.calibration
-    if frame.height < FEWEST_ROWS:
-        raise ModelError(
-            text("error.importance.rows", rows=frame.height, least=FEWEST_ROWS),
-            fix=text("error.importance.rows.fix"),
-        )
-    chosen = rows_to_look_at(material)
-    texts = frame[material.text].gather(chosen).to_list()
-    encoded = encode_cached(
-        load_tokenizer(parent), texts, max_length=info.max_length, cache=material.work / "tokens"
-    )
     number = {name: k for k, name in enumerate(info.classes)}
     labels = np.array([number[str(v)] for v in frame[material.label].gather(chosen).to_list()])
     batches = buckets(encoded.lengths, token_budget=TOKENS, seed=None)

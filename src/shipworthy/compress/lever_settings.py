@@ -47,6 +47,23 @@ class HeadSettings(BaseModel):
     """As of `neurons`."""
 
 
+class LowRankSettings(BaseModel):
+    """Matrices become products of two that are smaller."""
+
+    model_config = _MODEL
+
+    share: Share
+    """Share of the parameters of the matrices in the blocks, in (0, 1), that is left."""
+
+    embeddings: bool = False
+    """Whether the table of words is split as well, and left the same share of its parameters; words
+    that stand in many training rows are kept best."""
+
+    balance: Balance = "rows"
+    """Whose inputs the matrices are fitted to: of all calibration rows alike, or of each group
+    (`data.groups`) alike."""
+
+
 class RecoverSettings(BaseModel):
     """A step of training makes good for what earlier steps cost."""
 
@@ -101,6 +118,16 @@ class HeadRecipe(BaseModel):
 
     heads: Share | HeadSettings
     """Share of the attention heads that go, in (0, 1); or the long form."""
+
+
+class LowRankRecipe(BaseModel):
+    """Lower rank: `{low_rank: 0.5}`, `{low_rank: {share: 0.5, embeddings: true}}`."""
+
+    model_config = _MODEL
+
+    low_rank: Share | LowRankSettings
+    """Share of the parameters of the matrices in the blocks that is left, in (0, 1); or the long
+    form."""
 
 
 class LayerRecipe(BaseModel):

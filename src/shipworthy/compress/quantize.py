@@ -123,14 +123,23 @@ def _int8(
 
 
 def _matrices(parent: Path | str, keep: Sequence[FloatPart]) -> set[str]:
-    """Return digests of the matrices of the blocks that stay in float, either way round."""
+    """Return digests of the matrices that stay in float, either way round.
+
+    Those of the blocks; of embeddings the second half of a table that is split.
+    """
+    from shipworthy.compress.factors import second_halves
+
     numbers = [part for part in keep if part != "embeddings"]
-    if not numbers:
+    if not keep:
         return set()
-    blocks = matrices_by_block(compact(load_module(parent)))
+    module = compact(load_module(parent))
+    blocks = matrices_by_block(module)
     require_blocks(numbers, blocks, parent)
-    kept = [w.detach().numpy() for number in numbers for w in blocks[number]]
-    return {_digest(array) for w in kept for array in (w, w.T)}
+    kept = [w for number in numbers for w in blocks[number]]
+    if "embeddings" in keep:
+        kept += second_halves(module)
+    arrays = [w.detach().numpy() for w in kept]
+    return {_digest(one) for array in arrays for one in (array, array.T)}
 
 
 def _nodes(graph_file: Path, kept: set[str], keep: Sequence[FloatPart]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from shipworthy.compress.lever_settings import (
     HeadSettings,
+    LowRankSettings,
     NeuronSettings,
     RecoverSettings,
     VocabularySettings,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
-LEVERS = ("neurons", "heads", "recover", "vocabulary")
+LEVERS = ("neurons", "heads", "low_rank", "recover", "vocabulary")
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover",)
 """Those of them that train."""
@@ -47,8 +48,8 @@ _OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
 _ONE_WORD = ("rounding", "ranges", "channels", "balance")
 """Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {
-    "neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train",
-    "vocabulary": "vocabulary",
+    "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
+    "recover": "train", "vocabulary": "vocabulary",
 }  # fmt: skip
 
 
@@ -178,6 +179,10 @@ def _make_with(
         from shipworthy.compress.vocabulary import trim_vocabulary
 
         trim_vocabulary(parent, out, VocabularySettings(**options), material)
+    elif key == "low_rank":
+        from shipworthy.compress.low_rank import low_rank
+
+        low_rank(parent, out, LowRankSettings(**options), material)
     else:
         from shipworthy.compress.recover import recover
 
@@ -319,7 +324,7 @@ def _recipe(named: NamedRecipe) -> Recipe:
 def _name(key: str, options: Any) -> str:
     if key == "layers":
         return "-".join(["layers", *map(str, options)])
-    parts = [key]
+    parts = [key.replace("_", "-")]
     if "words" in options:
         parts.append(str(options["words"]))
     if "seen" in options:
@@ -330,6 +335,8 @@ def _name(key: str, options: Any) -> str:
         parts.append(str(options["epochs"]))
     if "learning_rate" in options:
         parts.append(f"at-{options['learning_rate']:.10g}")
+    if options.get("embeddings"):
+        parts.append("embeddings")
     parts += [str(options[k]) for k in ("score", "balance") if k in options]
     return "-".join(parts)
 
@@ -374,6 +381,8 @@ def _flow(value: Any) -> str:
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, str) and ":" in value:
         return f'"{value}"'  # YAML would take 2:4 for a number of base 60
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

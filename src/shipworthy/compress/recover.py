@@ -1,8 +1,9 @@
 """Recovery: a training of the smaller model that makes good for what was taken out of it.
 
-The settings are those that the parent was trained with, but for length and rate. Groups can be made
-to weigh alike: each row then counts 1 over the size of its group, so that a small group pulls as
-hard as a large one.
+The settings are those that the parent was trained with, but for length and rate. A matrix of low
+rank is trained as the two that it is a product of, so that it keeps its rank, and weights that are
+zero stay so; both in one process. Groups can be made to weigh alike: each row then counts 1 over
+the size of its group, so that a small group pulls as hard as a large one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from shipworthy.train.settings import ParallelSettings
 
 if TYPE_CHECKING:
     import polars as pl
+    from torch import nn
 
     from shipworthy.compress.lever_settings import RecoverSettings
     from shipworthy.compress.material import Material
@@ -40,11 +42,15 @@ def recover(
     Goes on after a kill from what lies in `material.work`.
     Raises ModelError where the parent is of another runtime, and what training raises.
     """
+    from shipworthy.compress.factors import is_low_rank, merge, split
+    from shipworthy.train.form import Form
     from shipworthy.train.loop import fit
 
     info = require_fp32(parent, "shaped")
-    training, zeros = adapted(material.training, settings), has_zeros(parent)
-    if zeros:
+    module = load_module(parent)
+    training, zeros = adapted(material.training, settings), has_zeros(module)
+    form = Form("factors", split, merge) if is_low_rank(module) else None
+    if zeros or form is not None:
         training = training.model_copy(update={"parallel": ParallelSettings()})
     rows, weight = material.train, None
     if settings.balance == "groups":
@@ -64,12 +70,13 @@ def recover(
         cache=material.cache,
         weight=weight,
         hold_zeros=zeros,
+        form=form,
     )
 
 
-def has_zeros(folder: Path | str) -> bool:
+def has_zeros(module: nn.Module) -> bool:
     """Say whether matrices in the blocks of a model hold zeros, as after unstructured pruning."""
-    matrices = [weights for _, weights in block_matrices(load_module(folder))]
+    matrices = [weights for _, weights in block_matrices(module)]
     count = sum(int((weights == 0).sum()) for weights in matrices)
     return count > FEW_ZEROS * sum(weights.numel() for weights in matrices)
 

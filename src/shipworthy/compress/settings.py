@@ -10,6 +10,7 @@ from shipworthy.compress.lever_settings import (
     Balance,
     HeadRecipe,
     LayerRecipe,
+    LowRankRecipe,
     NeuronRecipe,
     RecoverRecipe,
     VocabularyRecipe,
@@ -204,6 +205,7 @@ SingleRecipe: TypeAlias = (
     | GgufRecipe
     | NeuronRecipe
     | HeadRecipe
+    | LowRankRecipe
     | LayerRecipe
     | RecoverRecipe
     | VocabularyRecipe
@@ -261,7 +263,8 @@ class CompressSettings(BaseModel):
     `{int8: {ranges: ..., channels: ..., balance: ..., keep_float: [...]}}`, `int4` (of
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
-    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, `{vocabulary: {words: ...}}`, and
+    `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`,
+    `{vocabulary: {words: ...}}`, and
     `{steps: [...]}` of these and `{recover: {...}}` one after the other, each once; an empty list
     makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 

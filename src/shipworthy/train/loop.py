@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.train.execution import Execution
+    from shipworthy.train.form import Form
     from shipworthy.train.mesh import Group
     from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
@@ -84,6 +85,7 @@ class Given:
     language: RuntimeInfo | None
     weight: str | None
     hold_zeros: bool
+    form: Form | None
 
 
 def fit(
@@ -105,6 +107,7 @@ def fit(
     language: RuntimeInfo | None = None,
     weight: str | None = None,
     hold_zeros: bool = False,
+    form: Form | None = None,
 ) -> Fitted:
     """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
@@ -115,9 +118,9 @@ def fit(
     bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
     outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
     the settings' epochs. weight: column of `rows` that says how much each counts, above 0, for
-    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. A layout
-    of several processes is started here, unless this is one of them already; then every process
-    calls it alike.
+    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. form: of
+    a classifier while it is trained, in one process. A layout of several processes is started here,
+    unless this is one of them already; then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
     layout = mesh.resolve(settings.parallel)
@@ -125,8 +128,10 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens, language, weight, hold_zeros,
+        tokens, language, weight, hold_zeros, form,
     )  # fmt: skip
+    if form is not None and layout.processes > 1:
+        raise ValueError(f"the form {form.name!r} is trained in one process")
     if settings.lora is not None:
         lora.check_layout(layout)
     if layout.processes > 1 and not mesh.inside():
@@ -211,7 +216,10 @@ def _fit(given: Given, group: Group) -> Fitted:
             place = given.out.parent / lora.FOLDER
             lora.save_adapter(whole, settings.lora, place, base=str(given.model_folder.name))
             whole = lora.merge_adapters(whole)
-        save_model(given.out, whole.cpu(), tokenizer, _info(given))
+        whole = whole.cpu()
+        if given.form is not None:
+            given.form.finish(whole)
+        save_model(given.out, whole, tokenizer, _info(given))
         os.replace(given.work / METRICS, given.out.parent / METRICS)
     if group.rank == 0:
         shutil.rmtree(given.work / TOKENS, ignore_errors=True)
@@ -228,7 +236,9 @@ def _opened(given: Given) -> tuple[nn.Module, Any]:
         found = load_pretrained(
             given.model_folder, classes=given.classes, max_length=length, seed=given.seed
         )
-        if given.hold_zeros:
+        if given.form is not None:
+            given.form.prepare(found[0])
+        if given.hold_zeros:  # of the parameters that are trained
             hold_zeros(found[0])
         return found
     module, tokenizer = load_language_pretrained(given.model_folder, max_length=length)
@@ -316,6 +326,7 @@ def fingerprint(
             "seed": given.seed,
             "tokens": given.tokens,
             **({"hold_zeros": True} if given.hold_zeros else {}),
+            **({} if given.form is None else {"form": given.form.name}),
             "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
