@@ -7,7 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
-from shipworthy.compress.lever_settings import HeadSettings, NeuronSettings, RecoverSettings, plain
+from shipworthy.compress.lever_settings import (
+    DistillSettings,
+    HeadSettings,
+    NeuronSettings,
+    QuantizationAwareSettings,
+    RecoverSettings,
+    plain,
+)
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
@@ -32,11 +39,16 @@ if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
-LEVERS = ("neurons", "heads", "recover")
+LEVERS = ("neurons", "heads", "recover", "distill", "quantization_aware")
 """Keys of the recipes that look at rows."""
-TRAINED = ("recover",)
+TRAINED = ("recover", "distill", "quantization_aware")
 """Those of them that train."""
-_LEVER_OF = {"neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train"}
+_LEVER_OF = {
+    "neurons": "prune", "heads": "prune", "layers": "prune", "recover": "train",
+    "distill": "distill", "quantization_aware": "quantize",
+}  # fmt: skip
+_NAMED = ("hidden", "temperature", "labels", "logits", "hidden_states", "attention")
+"""Options that stand in a name with what they are set to."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,15 @@ def _make_with(
         from shipworthy.compress.heads import prune_heads
 
         prune_heads(parent, out, HeadSettings(**options), material)
+    elif key == "distill":
+        from shipworthy.compress.distill import distill
+
+        distill(parent, out, DistillSettings(**options), material)
+    elif key == "quantization_aware":
+        from shipworthy.compress.quantization_aware import train_quantization_aware
+
+        asked = QuantizationAwareSettings(**options)
+        train_quantization_aware(parent, out, asked, material)
     else:
         from shipworthy.compress.recover import recover
 
@@ -281,15 +302,21 @@ def _recipe(named: NamedRecipe) -> Recipe:
 def _name(key: str, options: Any) -> str:
     if key == "layers":
         return "-".join(["layers", *map(str, options)])
-    parts = [key]
+    parts = [key.replace("_", "-")]
     if "share" in options:
         parts.append(f"{options['share'] * 100:.10g}")
+    if "layers" in options:
+        layers = options["layers"]
+        parts += ["of", str(layers)] if isinstance(layers, int) else ["layers", *map(str, layers)]
+    if "neurons" in options:
+        parts.append(f"neurons-{options['neurons'] * 100:.10g}")
     if "epochs" in options:
-        parts.append(str(options["epochs"]))
+        parts.append(str(options["epochs"]) if len(parts) == 1 else f"epochs-{options['epochs']}")
     if "learning_rate" in options:
         parts.append(f"at-{options['learning_rate']:.10g}")
+    parts += [f"{k.replace('_', '-')}-{options[k]:.10g}" for k in _NAMED if k in options]
     parts += [str(options[k]) for k in ("score", "balance") if k in options]
-    return "-".join(parts)
+    return "-".join(parts) + _suffix(options.get("keep_float", ()))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:

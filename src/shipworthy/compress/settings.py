@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shipworthy.compress.lever_settings import (
+    DistillRecipe,
     HeadRecipe,
     LayerRecipe,
     NeuronRecipe,
+    QuantizationAwareRecipe,
     RecoverRecipe,
     plain,
 )
@@ -157,6 +159,8 @@ SingleRecipe: TypeAlias = (
     | HeadRecipe
     | LayerRecipe
     | RecoverRecipe
+    | DistillRecipe
+    | QuantizationAwareRecipe
 )
 
 
@@ -198,9 +202,9 @@ class CompressSettings(BaseModel):
     """`auto`, or a list of `bf16`, `onnx`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., keep: [...]}}`,
-    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, and `{steps: [...]}` of these and
-    `{recover: {...}}` one after the other, each once; an empty list makes none. `auto` is bf16,
-    int8, prune 0.3 and prune 0.5."""
+    `{neurons: share}`, `{heads: share}`, `{layers: [...]}`, `{distill: {...}}`, and
+    `{steps: [...]}` of these, `{recover: {...}}` and `{quantization_aware: {...}}` one after the
+    other, each once; an empty list makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod

@@ -36,6 +36,7 @@ from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.fitted import Fitted
 from shipworthy.train.language import language_rows
+from shipworthy.train.lesson import check_lesson
 from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.metrics import Metrics, memory_mb
 from shipworthy.train.microbatches import LabelledRows
@@ -55,7 +56,9 @@ if TYPE_CHECKING:
 
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.train.execution import Execution
+    from shipworthy.train.lesson import Lesson
     from shipworthy.train.mesh import Group
+    from shipworthy.train.objectives import Objective
     from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
 
@@ -84,6 +87,7 @@ class Given:
     language: RuntimeInfo | None
     weight: str | None
     hold_zeros: bool
+    lesson: Lesson | None = None
 
 
 def fit(
@@ -105,6 +109,7 @@ def fit(
     language: RuntimeInfo | None = None,
     weight: str | None = None,
     hold_zeros: bool = False,
+    lesson: Lesson | None = None,
 ) -> Fitted:
     """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
@@ -115,9 +120,9 @@ def fit(
     bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
     outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
     the settings' epochs. weight: column of `rows` that says how much each counts, above 0, for
-    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. A layout
-    of several processes is started here, unless this is one of them already; then every process
-    calls it alike.
+    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. lesson:
+    another loss or forward pass, for classifiers in one process. A layout of several processes is
+    started here, unless this is one of them already; then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
     layout = mesh.resolve(settings.parallel)
@@ -125,8 +130,9 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens, language, weight, hold_zeros,
+        tokens, language, weight, hold_zeros, lesson,
     )  # fmt: skip
+    check_lesson(lesson, layout.processes, language=language is not None)
     if settings.lora is not None:
         lora.check_layout(layout)
     if layout.processes > 1 and not mesh.inside():
@@ -156,6 +162,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     precision = resolve(settings.precision)
     identity = fingerprint(given, train, calibration, precision)
     caller, reason = choose(module, train, settings.packing)
+    objective = _objective(given, module, caller, train)
     execution = laid_out(
         module, caller, group, train=train, precision=precision, copies=settings.copies
     )
@@ -166,12 +173,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     kept.sweep()
     run = Run(
         execution, caller, train, calibration,
-        objective=(
-            Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
-            if given.language is None
-            else NextToken(regularization.label_smoothing)
-        ),
-        settings=settings, seed=given.seed, token_budget=0,
+        objective=objective, settings=settings, seed=given.seed, token_budget=0,
         metrics=_metrics(given, config, train, execution, precision), tokens=given.tokens,
     )  # fmt: skip
     found = _budget(run, config, precision, group)
@@ -207,6 +209,8 @@ def _fit(given: Given, group: Group) -> Fitted:
         whole = module if group.processes == 1 else _opened(given)[0]
         set_dropout(whole, regularization.dropout, attention=regularization.attention_dropout)
         put(dict(whole.named_parameters()), weights)
+        if given.lesson is not None:
+            given.lesson.end(whole)
         if settings.lora is not None:
             place = given.out.parent / lora.FOLDER
             lora.save_adapter(whole, settings.lora, place, base=str(given.model_folder.name))
@@ -235,6 +239,15 @@ def _opened(given: Given) -> tuple[nn.Module, Any]:
     if given.settings.lora is not None:
         module = lora.add_adapters(module, given.settings.lora, seed=given.seed)
     return module, tokenizer
+
+
+def _objective(given: Given, module: nn.Module, caller: Caller, train: LabelledRows) -> Objective:
+    """Return what is made small; a lesson may change the model for it."""
+    regularization = given.settings.regularization
+    if given.language is not None:
+        return NextToken(regularization.label_smoothing)
+    plain = Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
+    return plain if given.lesson is None else given.lesson.begin(module, caller, train, plain)
 
 
 def _info(given: Given) -> RuntimeInfo:
@@ -316,6 +329,7 @@ def fingerprint(
             "seed": given.seed,
             "tokens": given.tokens,
             **({"hold_zeros": True} if given.hold_zeros else {}),
+            **({} if given.lesson is None else {"lesson": dict(given.lesson.identity)}),
             "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
