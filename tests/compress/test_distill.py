@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.compress.test_shapes import SENTENCES, logits, material, other, plain_logits, recipe
+from tests.compress.test_shapes import (
+    ROWS,
+    SENTENCES,
+    logits,
+    material,
+    other,
+    plain_logits,
+    recipe,
+)
 from tests.model.conftest import CLASSES
 
 from shipworthy.compress import make, written
@@ -33,6 +41,7 @@ from shipworthy.train.distillation import (
     shared_heads,
     softened_divergence,
 )
+from shipworthy.train.loop import Given, fingerprint
 from shipworthy.train.microbatches import LabelledRows
 from shipworthy.train.objectives import Classification
 from shipworthy.train.packing import Packed, Padded
@@ -330,6 +339,28 @@ def test_after_an_interruption_the_bytes_are_the_same(
     assert taken[-1] == 11
     assert artefact_digest(tmp_path / "again") == artefact_digest(tmp_path / "whole")
     assert not [p for p in (tmp_path / "other").iterdir() if p.name.startswith(".")]
+
+
+def test_another_lesson_is_another_run(parent: Path, material: Material, tmp_path: Path) -> None:
+    data = encoded(parent, tmp_path)
+    lesson = learning(parent, tmp_path / "s", material, layers=[1])
+    narrower = learning(parent, tmp_path / "n", material, layers=[1], hidden=16)
+    given = Given(
+        parent, ROWS, ROWS, "text", "label", CLASSES, material.training, 1, tmp_path / "out",
+        tmp_path / "work", None, 30.0, None, None, None, None, False,
+    )  # fmt: skip
+    warmer = replace_mixture(lesson, temperature=3.0)
+    identities = [
+        fingerprint(replace(given, lesson=one), data, data, "fp32")
+        for one in (None, lesson, warmer, narrower)
+    ]
+    assert len(set(identities)) == 4
+    again = replace_mixture(lesson, temperature=2.0)
+    assert fingerprint(replace(given, lesson=again), data, data, "fp32") == identities[1]
+
+
+def replace_mixture(lesson: Learning, **changes: Any) -> Learning:
+    return Learning(lesson.parent, lesson.student, replace(lesson.mixture, **changes), lesson.work)
 
 
 @pytest.mark.parametrize(

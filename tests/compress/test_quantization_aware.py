@@ -281,9 +281,9 @@ def test_bad_input_is_one_line(parent: Path, material: Material, tmp_path: Path)
         make(recipe(STEP), parent, out, material=replace(material, training=several))
     with pytest.raises(ModelError, match="looks at rows"):
         make(recipe(STEP), parent, out)
-    make(recipe("int8"), parent, tmp_path / "int8")
+    make(recipe("bf16"), parent, tmp_path / "bf16")
     with pytest.raises(ModelError, match="start from the model that was trained"):
-        make(recipe(STEP), tmp_path / "int8", out, material=material)
+        make(recipe(STEP), tmp_path / "bf16", out, material=material)
     with pytest.raises(ValueError, match="embeddings stands there twice"):
         recipe({"quantization_aware": {"keep_float": ["embeddings", "embeddings"]}})
     assert not (out / "runtime.json").exists()

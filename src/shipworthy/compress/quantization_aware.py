@@ -36,7 +36,7 @@ def train_quantization_aware(
     """
     from shipworthy.train.loop import fit
 
-    info = require_fp32(parent, "shaped")
+    info = require_fp32(parent, "trained")
     training, zeros = lesson_training(material.training, settings, Path(parent))
     rows, weight = weighed(settings.balance, material)
     fit(
