@@ -15,8 +15,8 @@ from tests.model.conftest import CLASSES, WORDS
 from torch import nn
 
 from shipworthy.compress import make, written
-from shipworthy.compress.fake_quantization import FakeQuantization, rounded_texts, rounded_weights
 from shipworthy.compress.material import Material
+from shipworthy.compress.quantization_aware import kept_layers
 from shipworthy.compress.recipes import looks_at_rows, steps_of, trains
 from shipworthy.core.errors import ModelError, SettingsError
 from shipworthy.core.yaml import parse_yaml
@@ -26,6 +26,7 @@ from shipworthy.model import artefact_digest, load_classifier, read_info
 from shipworthy.model.pretrained import load_module, load_tokenizer, save_variant
 from shipworthy.train import checkpoints
 from shipworthy.train.attention import documents, trained_attention
+from shipworthy.train.fake_quantization import FakeQuantization, rounded_texts, rounded_weights
 from shipworthy.train.packing import Packed, Padded
 from shipworthy.train.run import Run
 from shipworthy.train.settings import TrainSettings
@@ -49,7 +50,7 @@ def answers(folder: Path, texts: list[str]) -> np.ndarray:
 def rounded_answers(folder: Path, texts: list[str], keep: Any = ()) -> np.ndarray:
     """What an fp32 folder answers where its layers round, each text by itself."""
     module: Any = load_module(folder)
-    fake = FakeQuantization(module, folder, keep)
+    fake = FakeQuantization(module, kept_layers(module, keep, folder))
     tokenizer = load_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(16)
@@ -111,7 +112,7 @@ def test_weights_and_tables_are_those_of_the_graph(parent: Path, tmp_path: Path)
         return found
 
     module: Any = load_module(parent)
-    FakeQuantization(module, parent, ())
+    FakeQuantization(module)
     weights = module.get_parameter("classifier.weight")
     expected = kept("classifier.weight_Transposed").T
     np.testing.assert_allclose(rounded_weights(weights).detach(), expected, rtol=1e-6)
@@ -162,7 +163,7 @@ def test_a_pack_is_answered_as_its_texts_are(parent: Path, tmp_path: Path) -> No
     ids = encode_cached(load_tokenizer(parent), SENTENCES, max_length=16, cache=tmp_path)
     data = LabelledRows(ids, np.zeros(len(SENTENCES), np.int64), 0)
     module = load_module(parent)
-    FakeQuantization(module, parent, ())
+    FakeQuantization(module)
     packed, padded = Packed(module), Padded()
     rows = np.arange(len(SENTENCES))
     with torch.inference_mode(), trained_attention(module):
@@ -177,11 +178,11 @@ def test_a_pack_is_answered_as_its_texts_are(parent: Path, tmp_path: Path) -> No
     assert float(off.median()) < 1e-4
 
 
-def test_the_gradient_goes_straight_through_and_the_layers_come_back(parent: Path) -> None:
+def test_the_gradient_goes_straight_through_and_the_layers_come_back() -> None:
     layer = nn.Linear(5, 3)
     values = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1), requires_grad=True)
     plain = layer(values)
-    fake = FakeQuantization(layer, parent, ())
+    fake = FakeQuantization(layer)
     rounded = layer(values)
     assert 0 < float((rounded - plain).detach().abs().max()) < 0.1
     rounded.sum().backward()

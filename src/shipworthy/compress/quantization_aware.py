@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.compress.blocks import repeated, require_blocks
 from shipworthy.compress.parents import require_fp32
 from shipworthy.compress.recover import lesson_training, weighed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
-    from shipworthy.compress.fake_quantization import FakeQuantization
     from shipworthy.compress.lever_settings import QuantizationAwareSettings
     from shipworthy.compress.material import Material
+    from shipworthy.train.fake_quantization import FakeQuantization
     from shipworthy.train.microbatches import LabelledRows
     from shipworthy.train.objectives import Classification
     from shipworthy.train.packing import Caller
@@ -76,12 +79,32 @@ class Rounding:
         self, module: nn.Module, caller: Caller, train: LabelledRows, plain: Classification
     ) -> Classification:
         """Let the layers round."""
-        from shipworthy.compress.fake_quantization import FakeQuantization
+        from shipworthy.train.fake_quantization import FakeQuantization
 
-        self._fake = FakeQuantization(module, self.parent, self.keep)
+        self._fake = FakeQuantization(module, kept_layers(module, self.keep, self.parent))
         return plain
 
     def end(self, module: nn.Module) -> None:
         """Let the layers compute as they are again."""
         if self._fake is not None:
             self._fake.stop()
+
+
+def kept_layers(
+    module: nn.Module, keep: Sequence[str | int], folder: Path | str
+) -> tuple[nn.Module, ...]:
+    """Return the layers of the parts that do not round: numbers of blocks, and `embeddings`.
+
+    Raises ModelError where there is no such block.
+    """
+    from torch import nn
+
+    found: list[nn.Module] = []
+    if "embeddings" in keep:
+        found += [part for part in module.modules() if isinstance(part, nn.Embedding)]
+    numbers = [part for part in keep if isinstance(part, int)]
+    if numbers:
+        _, _, blocks = repeated(module, folder)
+        require_blocks(numbers, range(len(blocks)), folder)
+        found += [part for number in numbers for part in blocks[number].modules()]
+    return tuple(found)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from shipworthy.compress.blocks import block_matrices
 from shipworthy.compress.parents import require_fp32
@@ -21,6 +20,8 @@ from shipworthy.model.pretrained import load_module
 from shipworthy.train.settings import ParallelSettings
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from shipworthy.compress.lever_settings import (
         Balance,
         DistillSettings,
@@ -125,6 +126,8 @@ def balanced(rows: pl.DataFrame, groups: tuple[str, ...]) -> pl.Series:
         raise ModelError(
             text("error.importance.groups", rows=1), fix=text("error.importance.groups.fix")
         )
+    import polars as pl
+
     total = np.zeros(rows.height)
     for column in groups:
         codes = rows[column].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy()

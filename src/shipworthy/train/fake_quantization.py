@@ -1,10 +1,11 @@
 """A model in fp32 that computes as its int8 graph will.
 
-The rules are those of `quantize.py` and of ONNX Runtime's DynamicQuantizeLinear: weights of linear
-layers in 7 bits, symmetric, one scale for each output; embedding tables in 8 bits with one scale
-and zero point; what goes into a linear layer in 8 bits with a scale and zero point for each text,
-since the graph is given one text at a time. The gradient goes straight through the rounding
-(Bengio et al. 2013, "Estimating or propagating gradients through stochastic neurons").
+The rules are those of the lever `int8` (`compress/quantize.py`) and of ONNX Runtime's
+DynamicQuantizeLinear: weights of linear layers in 7 bits, symmetric, one scale for each output;
+embedding tables in 8 bits with one scale and zero point; what goes into a linear layer in 8 bits
+with a scale and zero point for each text, since the graph is given one text at a time. The gradient
+goes straight through the rounding (Bengio et al. 2013, "Estimating or propagating gradients through
+stochastic neurons").
 """
 
 from __future__ import annotations
@@ -16,39 +17,33 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding, linear
 
-from shipworthy.compress.blocks import repeated, require_blocks
 from shipworthy.train.attention import current_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection
 
     from torch import Tensor
 
 WEIGHT_STEPS = 64
-"""Steps to either side of zero: 7 bits, see `quantize.py`."""
+"""Steps to either side of zero: 7 bits, as the lever stores them."""
 STEPS = 255
 
 
 class FakeQuantization:
     """Rounding in a model's layers, from now until `stop`; parameters keep names and precision.
 
-    keep: numbers of blocks, and `embeddings`, that stay as they are.
-    Raises ModelError where there is no such block.
+    keep: layers that stay as they are.
     """
 
-    def __init__(self, module: nn.Module, folder: Path | str, keep: Sequence[str | int]) -> None:
-        numbers = [part for part in keep if isinstance(part, int)]
-        kept: set[int] = set()
-        if numbers:
-            _, _, blocks = repeated(module, folder)
-            require_blocks(numbers, range(len(blocks)), folder)
-            kept = {id(part) for number in numbers for part in blocks[number].modules()}
+    def __init__(self, module: nn.Module, keep: Collection[nn.Module] = ()) -> None:
+        kept = {id(part) for part in keep}
         self._changed: list[Any] = []
         for part in module.modules():
-            if isinstance(part, nn.Linear) and id(part) not in kept:
+            if id(part) in kept:
+                continue
+            if isinstance(part, nn.Linear):
                 self._change(part, _linear(part))
-            elif isinstance(part, nn.Embedding) and "embeddings" not in keep:
+            elif isinstance(part, nn.Embedding):
                 self._change(part, _embedding(part))
 
     def _change(self, part: Any, forward: Callable[[Tensor], Tensor]) -> None:
