@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 from tests.model.tiny_language import tiny_language
 
+from shipworthy.compress.making import make
 from shipworthy.compress.material import Material
-from shipworthy.compress.recipes import expand, looks_at_rows, make
+from shipworthy.compress.recipes import expand, looks_at_rows
 from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.errors import ModelError
 from shipworthy.model.checkpoint import RuntimeInfo, artefact_digest, size_bytes

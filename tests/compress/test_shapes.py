@@ -325,7 +325,7 @@ def test_an_unknown_architecture_is_named(
 @pytest.mark.parametrize("kind", ["distilbert", "llama", "roberta"])
 def test_other_architectures(kind: str, material: Material, tmp_path: Path) -> None:
     parent = tmp_path / "parent"
-    _other(kind, tmp_path / "start", parent)
+    other(kind, tmp_path / "start", parent)
     for asked in ({"neurons": 0.5}, {"layers": [1]}, {"steps": [{"heads": 0.5}, {"recover": {}}]}):
         out = tmp_path / recipe(asked).name
         make(recipe(asked), parent, out, material=material)
@@ -335,7 +335,7 @@ def test_other_architectures(kind: str, material: Material, tmp_path: Path) -> N
             assert size_bytes(out) < size_bytes(parent)
 
 
-def _other(kind: str, start: Path, out: Path) -> None:
+def other(kind: str, start: Path, out: Path) -> None:
     from transformers import (
         AutoTokenizer,
         DistilBertConfig,

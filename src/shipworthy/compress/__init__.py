@@ -12,7 +12,7 @@ _FILES = {
     "Recipe": "recipes",
     "expand": "recipes",
     "keeping": "recipes",
-    "make": "recipes",
+    "make": "making",
     "prune_weights": "prune",
     "quantize_weights": "quantize",
     "written": "recipes",

@@ -33,10 +33,11 @@ _FEED_FORWARD = (
     (("ffn.lin1",), "ffn.lin2"),
     (("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"),
 )  # fmt: skip
-# What the configuration calls the number of blocks, of neurons and of heads.
+# What the configuration calls the number of blocks, of neurons, of heads and the hidden width.
 _BLOCKS = ("num_hidden_layers", "n_layers")
 _NEURONS = ("intermediate_size", "hidden_dim")
 _HEADS = ("num_attention_heads", "n_heads")
+_HIDDEN = ("hidden_size", "dim")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,20 @@ def set_neurons(config: Any, count: int) -> None:
 def heads_of(config: Any) -> int:
     """Return how many heads each block has."""
     return int(getattr(config, _key(config, _HEADS)))
+
+
+def set_heads(config: Any, count: int) -> None:
+    """Write down in a configuration how many heads each block has."""
+    setattr(config, _key(config, _HEADS), count)
+
+
+def set_hidden(config: Any, width: int) -> None:
+    """Write down in a configuration how many hidden dimensions there are."""
+    key = _key(config, _HIDDEN)
+    # ELECTRA may have tables narrower than its blocks; where they were as wide, they still are.
+    if config.to_dict().get("embedding_size") == getattr(config, key):
+        config.embedding_size = width
+    setattr(config, key, width)
 
 
 def _key(config: Any, names: tuple[str, ...]) -> str:

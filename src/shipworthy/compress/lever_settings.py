@@ -11,6 +11,7 @@ from shipworthy.core.locale import text
 _MODEL = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 Share = Annotated[float, Field(gt=0, lt=1)]
 Block = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 Score = Literal["fisher", "magnitude"]
 Balance = Literal["rows", "groups"]
 
@@ -102,6 +103,92 @@ class VocabularySettings(BaseModel):
         return self
 
 
+class DistillSettings(BaseModel):
+    """A smaller student learns from the model that it is made of."""
+
+    model_config = _MODEL
+
+    layers: Annotated[tuple[Block, ...], Field(min_length=1)] | Count | None = None
+    """Blocks of the teacher that the student starts as: their numbers, from 0, or how many, evenly
+    chosen, the last one among them; without it all."""
+
+    hidden: Count | None = None
+    """Hidden width of the student, at least 1: those dimensions stay that the loss needs most. In
+    encoders a multiple of the width of a head, and heads go in proportion. Without it that of the
+    teacher."""
+
+    neurons: Share | None = None
+    """Share of the feed-forward neurons, in (0, 1), that go, least important first; without it all
+    stay."""
+
+    epochs: int = Field(3, ge=1, le=100)
+    """Passes over the training rows; at least 1."""
+
+    learning_rate: float = Field(3e-4, gt=0, le=1)
+    """Peak of the learning rate; in (0, 1]. The rest is as the parent was trained."""
+
+    temperature: float = Field(2.0, gt=0, le=100)
+    """What logits are divided by where probabilities of both are compared; in (0, 100]. The higher,
+    the more the student hears of unlikely classes."""
+
+    labels: float = Field(0.5, ge=0, le=1000)
+    """Weight of the cross entropy of the true labels; at least 0."""
+
+    logits: float = Field(1.0, ge=0, le=1000)
+    """Weight of the divergence from the teacher's probabilities; at least 0."""
+
+    hidden_states: float = Field(0.0, ge=0, le=1000)
+    """Weight of the mean squared difference of hidden states after blocks that belong together; at
+    least 0. Above 0 the teacher runs beside each step, which takes longer."""
+
+    attention: float = Field(0.0, ge=0, le=1000)
+    """Weight of the divergence of the relations among queries, keys and values of these blocks; at
+    least 0. Above 0 the teacher runs beside each step, which takes longer."""
+
+    balance: Balance = "rows"
+    """As of `recover`; also what decides which neurons, dimensions and heads stay."""
+
+    @field_validator("layers")
+    @classmethod
+    def _each_once(cls, layers: tuple[int, ...] | int | None) -> tuple[int, ...] | int | None:
+        return _rising(layers) if isinstance(layers, tuple) else layers
+
+    @model_validator(mode="after")
+    def _learns(self) -> DistillSettings:
+        if not self.labels + self.logits + self.hidden_states + self.attention:
+            raise ValueError(text("error.lever_settings.nothing"))
+        return self
+
+
+class QuantizationAwareSettings(BaseModel):
+    """A training that rounds as `int8` will, so that the weights come to bear it."""
+
+    model_config = _MODEL
+
+    epochs: int = Field(1, ge=1, le=100)
+    """Passes over the training rows; at least 1."""
+
+    learning_rate: float = Field(5e-5, gt=0, le=1)
+    """Peak of the learning rate; in (0, 1]. The rest is as the parent was trained, in fp32."""
+
+    balance: Balance = "rows"
+    """As of `recover`."""
+
+    keep_float: tuple[Literal["embeddings"] | Block, ...] = ()
+    """Parts that are not rounded, as of the `int8` that follows: numbers of blocks, from 0, and
+    `embeddings`."""
+
+    @field_validator("keep_float")
+    @classmethod
+    def _each_once(
+        cls, parts: tuple[Literal["embeddings"] | int, ...]
+    ) -> tuple[Literal["embeddings"] | int, ...]:
+        numbers = _rising(tuple(part for part in parts if part != "embeddings"))
+        if parts.count("embeddings") > 1:
+            raise ValueError(text("error.compress_settings.part_twice", part="embeddings"))
+        return ("embeddings", *numbers) if "embeddings" in parts else numbers
+
+
 class NeuronRecipe(BaseModel):
     """Fewer neurons: `{neurons: 0.5}`, `{neurons: {share: 0.5, balance: groups}}`."""
 
@@ -141,10 +228,7 @@ class LayerRecipe(BaseModel):
     @field_validator("layers")
     @classmethod
     def _each_once(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
-        for block in blocks:
-            if blocks.count(block) > 1:
-                raise ValueError(text("error.compress_settings.part_twice", part=block))
-        return tuple(sorted(blocks))
+        return _rising(blocks)
 
 
 class RecoverRecipe(BaseModel):
@@ -163,6 +247,34 @@ class VocabularyRecipe(BaseModel):
 
     vocabulary: VocabularySettings
     """Which tokens stay."""
+
+
+class DistillRecipe(BaseModel):
+    """A student: `{distill: {layers: 3}}`, `{distill: {layers: [0, 5], hidden: 256, epochs: 5}}`.
+
+    It is made of the model that the step before it gave, which is its teacher.
+    """
+
+    model_config = _MODEL
+
+    distill: DistillSettings
+    """How small the student is, and what it learns from."""
+
+
+class QuantizationAwareRecipe(BaseModel):
+    """A training before `int8`: `{steps: [{quantization_aware: {epochs: 2}}, int8]}`."""
+
+    model_config = _MODEL
+
+    quantization_aware: QuantizationAwareSettings
+    """How long and how fast."""
+
+
+def _rising(blocks: tuple[int, ...]) -> tuple[int, ...]:
+    for block in blocks:
+        if blocks.count(block) > 1:
+            raise ValueError(text("error.compress_settings.part_twice", part=block))
+    return tuple(sorted(blocks))
 
 
 def plain(recipe: BaseModel) -> dict[str, Any]:

@@ -1,20 +1,11 @@
-"""Recipes by name: what a project's `compress:` asks for, and the lever that makes each."""
+"""Recipes by name: what a project's `compress:` asks for, and how each is written down."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
-from shipworthy.compress.lever_settings import (
-    HeadSettings,
-    LowRankSettings,
-    NeuronSettings,
-    RecoverSettings,
-    VocabularySettings,
-    plain,
-)
+from shipworthy.compress.lever_settings import plain
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
@@ -31,17 +22,19 @@ from shipworthy.core.locale import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pydantic import BaseModel
 
-    from shipworthy.compress.material import Material
     from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
-LEVERS = ("neurons", "heads", "low_rank", "recover", "vocabulary")
+LEVERS = (
+    "neurons", "heads", "low_rank", "vocabulary", "recover", "distill", "quantization_aware",
+)  # fmt: skip
 """Keys of the recipes that look at rows."""
-TRAINED = ("recover",)
+TRAINED = ("recover", "distill", "quantization_aware")
 """Those of them that train."""
 _OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
 """Further keys of settings that only classifiers can have."""
@@ -49,8 +42,11 @@ _ONE_WORD = ("rounding", "ranges", "channels", "balance")
 """Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {
     "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
-    "recover": "train", "vocabulary": "vocabulary",
+    "recover": "train", "vocabulary": "vocabulary", "distill": "distill",
+    "quantization_aware": "quantize",
 }  # fmt: skip
+_NAMED = ("hidden", "temperature", "labels", "logits", "hidden_states", "attention")
+"""Options that stand in a name with what they are set to."""
 
 
 @dataclass(frozen=True)
@@ -95,98 +91,6 @@ def steps_of(recipe: Recipe) -> tuple[Recipe, ...]:
     return tuple(
         Recipe("+".join(names[: k + 1]), step.lever, step.settings) for k, step in enumerate(steps)
     )
-
-
-def make(
-    recipe: Recipe,
-    parent_folder: Path | str,
-    out_folder: Path | str,
-    *,
-    material: Material | None = None,
-) -> None:
-    """Write the candidate of a recipe; `load_classifier` or `load_language_model` opens its folder.
-
-    parent_folder: a candidate of the runtime `torch`. material: for recipes that look at rows. The
-    same parent, rows and libraries give the same bytes.
-    Raises ModelError where the parent is of another runtime or incomplete, or rows are wanted and
-    there are none.
-    """
-    steps = steps_of(recipe)
-    if len(steps) == 1:
-        _make(recipe, parent_folder, out_folder, material)
-        return
-    folder = Path(parent_folder)
-    out = Path(out_folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".steps-") as place:
-        for number, step in enumerate(steps):
-            target = out if number == len(steps) - 1 else Path(place) / str(number)
-            _make(step, folder, target, material)
-            folder = target
-
-
-def _make(
-    recipe: Recipe, parent_folder: Path | str, out_folder: Path | str, material: Material | None
-) -> None:
-    key = next((k for k in LEVERS if k in recipe.settings), None)
-    if key is not None:
-        if material is None:
-            raise ModelError(text("error.material.none", recipe=recipe.name))
-        _make_with(key, recipe.settings[key], parent_folder, out_folder, material)
-    elif "layers" in recipe.settings:
-        from shipworthy.compress.layers import keep_layers
-
-        keep_layers(parent_folder, out_folder, recipe.settings["layers"])
-    elif "runtime" in recipe.settings:
-        from shipworthy.compress.graphs import write_graph
-
-        write_graph(parent_folder, out_folder)
-    elif "gguf" in recipe.settings:
-        from shipworthy.compress.gguf import quantize_gguf
-
-        quantize_gguf(parent_folder, out_folder, recipe.settings["gguf"])
-    elif recipe.lever == "quantize":
-        from shipworthy.compress.quantize import quantize_weights
-
-        settings = QuantizeSettings(**recipe.settings)
-        if settings.ranges == "static" and material is None:
-            raise ModelError(text("error.material.none", recipe=recipe.name))
-        rows = None if material is None else material.calibration
-        quantize_weights(parent_folder, out_folder, settings, calibration=rows, material=material)
-    elif recipe.lever == "prune":
-        from shipworthy.compress.prune import prune_weights
-
-        if material is None and looks_at_rows(recipe):
-            raise ModelError(text("error.material.none", recipe=recipe.name))
-        prune_weights(parent_folder, out_folder, PruneSettings(**recipe.settings), material)
-    else:
-        raise ValueError(f"no lever {recipe.lever!r}")
-
-
-def _make_with(
-    key: str, options: Any, parent: Path | str, out: Path | str, material: Material
-) -> None:
-    """Make the candidate of a lever that looks at rows."""
-    if key == "neurons":
-        from shipworthy.compress.neurons import prune_neurons
-
-        prune_neurons(parent, out, NeuronSettings(**options), material)
-    elif key == "heads":
-        from shipworthy.compress.heads import prune_heads
-
-        prune_heads(parent, out, HeadSettings(**options), material)
-    elif key == "vocabulary":
-        from shipworthy.compress.vocabulary import trim_vocabulary
-
-        trim_vocabulary(parent, out, VocabularySettings(**options), material)
-    elif key == "low_rank":
-        from shipworthy.compress.low_rank import low_rank
-
-        low_rank(parent, out, LowRankSettings(**options), material)
-    else:
-        from shipworthy.compress.recover import recover
-
-        recover(parent, out, RecoverSettings(**options), material)
 
 
 def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeInfo | None) -> None:
@@ -331,14 +235,20 @@ def _name(key: str, options: Any) -> str:
         parts.append(f"seen-{options['seen']}")
     if "share" in options:
         parts.append(f"{options['share'] * 100:.10g}")
+    if "layers" in options:
+        layers = options["layers"]
+        parts += ["of", str(layers)] if isinstance(layers, int) else ["layers", *map(str, layers)]
+    if "neurons" in options:
+        parts.append(f"neurons-{options['neurons'] * 100:.10g}")
     if "epochs" in options:
-        parts.append(str(options["epochs"]))
+        parts.append(str(options["epochs"]) if len(parts) == 1 else f"epochs-{options['epochs']}")
     if "learning_rate" in options:
         parts.append(f"at-{options['learning_rate']:.10g}")
     if options.get("embeddings"):
         parts.append("embeddings")
+    parts += [f"{k.replace('_', '-')}-{options[k]:.10g}" for k in _NAMED if k in options]
     parts += [str(options[k]) for k in ("score", "balance") if k in options]
-    return "-".join(parts)
+    return "-".join(parts) + _suffix(options.get("keep_float", ()))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:

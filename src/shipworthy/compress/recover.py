@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
-    from shipworthy.compress.lever_settings import RecoverSettings
+    from shipworthy.compress.lever_settings import (
+        Balance,
+        DistillSettings,
+        QuantizationAwareSettings,
+        RecoverSettings,
+    )
     from shipworthy.compress.material import Material
     from shipworthy.train.settings import TrainSettings
 
@@ -52,9 +57,7 @@ def recover(
     form = Form("factors", split, merge) if is_low_rank(module) else None
     if zeros or form is not None:
         training = training.model_copy(update={"parallel": ParallelSettings()})
-    rows, weight = material.train, None
-    if settings.balance == "groups":
-        rows, weight = rows.with_columns(balanced(rows, material.groups).alias(WEIGHT)), WEIGHT
+    rows, weight = weighed(settings.balance, material)
     fit(
         Path(parent),
         rows,
@@ -81,7 +84,34 @@ def has_zeros(module: nn.Module) -> bool:
     return count > FEW_ZEROS * sum(weights.numel() for weights in matrices)
 
 
-def adapted(training: TrainSettings, settings: RecoverSettings) -> TrainSettings:
+def weighed(balance: Balance, material: Material) -> tuple[pl.DataFrame, str | None]:
+    """Return the training rows, and the column of how much each counts, None where all are alike.
+
+    Raises ModelError where groups are to weigh alike and there are none.
+    """
+    if balance == "rows":
+        return material.train, None
+    weights = balanced(material.train, material.groups).alias(WEIGHT)
+    return material.train.with_columns(weights), WEIGHT
+
+
+def lesson_training(
+    training: TrainSettings, settings: DistillSettings | QuantizationAwareSettings, start: Path
+) -> tuple[TrainSettings, bool]:
+    """Return the settings of a training with a lesson, and whether zeros of its start are held.
+
+    A lesson goes through one process: what was left to choose is set to one, and more that are
+    asked for are refused by the training.
+    """
+    found = adapted(training, settings)
+    if found.parallel == "auto":
+        found = found.model_copy(update={"parallel": ParallelSettings()})
+    return found, has_zeros(load_module(start))
+
+
+def adapted(
+    training: TrainSettings, settings: RecoverSettings | DistillSettings | QuantizationAwareSettings
+) -> TrainSettings:
     """Return the settings of the parent's training, with length and rate of the recovery."""
     changed = {
         "epochs": settings.epochs,
@@ -105,6 +135,7 @@ def balanced(rows: pl.DataFrame, groups: tuple[str, ...]) -> pl.Series:
         raise ModelError(
             text("error.importance.groups", rows=1), fix=text("error.importance.groups.fix")
         )
+
     total = np.zeros(rows.height)
     for column in groups:
         codes = rows[column].cast(pl.String).fill_null("").rank("dense").cast(pl.Int64).to_numpy()

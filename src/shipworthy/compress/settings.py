@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from shipworthy.compress.lever_settings import (
     Balance,
+    DistillRecipe,
     HeadRecipe,
     LayerRecipe,
     LowRankRecipe,
     NeuronRecipe,
+    QuantizationAwareRecipe,
     RecoverRecipe,
     VocabularyRecipe,
     plain,
@@ -209,6 +211,8 @@ SingleRecipe: TypeAlias = (
     | LayerRecipe
     | RecoverRecipe
     | VocabularyRecipe
+    | DistillRecipe
+    | QuantizationAwareRecipe
 )
 
 
@@ -264,9 +268,9 @@ class CompressSettings(BaseModel):
     language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
     `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`,
-    `{vocabulary: {words: ...}}`, and
-    `{steps: [...]}` of these and `{recover: {...}}` one after the other, each once; an empty list
-    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
+    `{vocabulary: {words: ...}}`, `{distill: {...}}`, and `{steps: [...]}` of these,
+    `{recover: {...}}` and `{quantization_aware: {...}}` one after the other, each once; an empty
+    list makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod

@@ -94,7 +94,7 @@ def _step(shop: Workshop, parent: Path, digest: str, recipe: Recipe, data: Stage
     key: dict[str, Any] = dict(
         inputs={"parent": digest, **({} if seen is None else {"rows": seen.digest})},
         settings={"name": recipe.name, "lever": recipe.lever, **dict(recipe.settings)},
-        module="shipworthy.compress.recipes",
+        module="shipworthy.compress.making",
         seed=shop.project.seed,
     )
     if seen is not None:
@@ -104,7 +104,7 @@ def _step(shop: Workshop, parent: Path, digest: str, recipe: Recipe, data: Stage
             key["settings"] |= {"training": shop.recipe(seen).recipe()}
 
     def make(folder: Path) -> None:
-        from shipworthy.compress.recipes import make as make_folder
+        from shipworthy.compress.making import make as make_folder
 
         material = None if seen is None else _material(shop, seen, shop.work(name, **key))
         make_folder(recipe, parent, folder / MODEL, material=material)

@@ -36,6 +36,7 @@ from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.fitted import Fitted
 from shipworthy.train.language import language_rows
+from shipworthy.train.lesson import check_lesson
 from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.metrics import Metrics, memory_mb
 from shipworthy.train.microbatches import LabelledRows
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.train.execution import Execution
     from shipworthy.train.form import Form
+    from shipworthy.train.lesson import Lesson
     from shipworthy.train.mesh import Group
+    from shipworthy.train.objectives import Objective
     from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
 
@@ -86,6 +89,7 @@ class Given:
     weight: str | None
     hold_zeros: bool
     form: Form | None
+    lesson: Lesson | None = None
 
 
 def fit(
@@ -108,6 +112,7 @@ def fit(
     weight: str | None = None,
     hold_zeros: bool = False,
     form: Form | None = None,
+    lesson: Lesson | None = None,
 ) -> Fitted:
     """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
@@ -119,8 +124,9 @@ def fit(
     outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
     the settings' epochs. weight: column of `rows` that says how much each counts, above 0, for
     classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. form: of
-    a classifier while it is trained, in one process. A layout of several processes is started here,
-    unless this is one of them already; then every process calls it alike.
+    a classifier while it is trained, and lesson: another loss or forward pass of one, both in one
+    process. A layout of several processes is started here, unless this is one of them already;
+    then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
     layout = mesh.resolve(settings.parallel)
@@ -128,10 +134,11 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens, language, weight, hold_zeros, form,
+        tokens, language, weight, hold_zeros, form, lesson,
     )  # fmt: skip
     if form is not None and layout.processes > 1:
         raise ValueError(f"the form {form.name!r} is trained in one process")
+    check_lesson(lesson, layout.processes, language=language is not None)
     if settings.lora is not None:
         lora.check_layout(layout)
     if layout.processes > 1 and not mesh.inside():
@@ -161,6 +168,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     precision = resolve(settings.precision)
     identity = fingerprint(given, train, calibration, precision)
     caller, reason = choose(module, train, settings.packing)
+    objective = _objective(given, module, caller, train)
     execution = laid_out(
         module, caller, group, train=train, precision=precision, copies=settings.copies
     )
@@ -171,12 +179,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     kept.sweep()
     run = Run(
         execution, caller, train, calibration,
-        objective=(
-            Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
-            if given.language is None
-            else NextToken(regularization.label_smoothing)
-        ),
-        settings=settings, seed=given.seed, token_budget=0,
+        objective=objective, settings=settings, seed=given.seed, token_budget=0,
         metrics=_metrics(given, config, train, execution, precision), tokens=given.tokens,
     )  # fmt: skip
     found = _budget(run, config, precision, group)
@@ -212,6 +215,8 @@ def _fit(given: Given, group: Group) -> Fitted:
         whole = module if group.processes == 1 else _opened(given)[0]
         set_dropout(whole, regularization.dropout, attention=regularization.attention_dropout)
         put(dict(whole.named_parameters()), weights)
+        if given.lesson is not None:
+            given.lesson.end(whole)
         if settings.lora is not None:
             place = given.out.parent / lora.FOLDER
             lora.save_adapter(whole, settings.lora, place, base=str(given.model_folder.name))
@@ -245,6 +250,15 @@ def _opened(given: Given) -> tuple[nn.Module, Any]:
     if given.settings.lora is not None:
         module = lora.add_adapters(module, given.settings.lora, seed=given.seed)
     return module, tokenizer
+
+
+def _objective(given: Given, module: nn.Module, caller: Caller, train: LabelledRows) -> Objective:
+    """Return what is made small; a lesson may change the model for it."""
+    regularization = given.settings.regularization
+    if given.language is not None:
+        return NextToken(regularization.label_smoothing)
+    plain = Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
+    return plain if given.lesson is None else given.lesson.begin(module, caller, train, plain)
 
 
 def _info(given: Given) -> RuntimeInfo:
@@ -327,6 +341,7 @@ def fingerprint(
             "tokens": given.tokens,
             **({"hold_zeros": True} if given.hold_zeros else {}),
             **({} if given.form is None else {"form": given.form.name}),
+            **({} if given.lesson is None else {"lesson": dict(given.lesson.identity)}),
             "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,
