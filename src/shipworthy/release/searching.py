@@ -56,12 +56,18 @@ FEWEST_ROWS = 20
 """Rows below which what a group loses is not made small: it would be chance."""
 
 
-def blocks_in(folder: Path) -> int:
-    """Return how many blocks the model of a folder has; raises ModelError where that is unclear."""
+def space_of(folder: Path, *, grouped: bool) -> Space:
+    """Return what there is to choose for the model of a folder.
+
+    Raises ModelError where its blocks cannot be found.
+    """
     from shipworthy.compress.blocks import repeated
     from shipworthy.model.pretrained import load_module
 
-    return len(repeated(load_module(folder), folder)[2])
+    module: Any = load_module(folder)
+    blocks = len(repeated(module, folder)[2])
+    tokens = int(module.get_input_embeddings().num_embeddings)
+    return Space(blocks=blocks, tokens=tokens, grouped=grouped)
 
 
 def search_stage(
@@ -124,7 +130,7 @@ def run_search(
     recipes, as the project writes them, that are tried before all others.
     """
     project = shop.project
-    space = Space(blocks=blocks_in(parent.folder), grouped=bool(project.data.groups))
+    space = space_of(parent.folder, grouped=bool(project.data.groups))
     bench = SearchBench(shop, data, parent, policy, make, place)
     try:
         return search(
