@@ -96,7 +96,9 @@ def distill(
             cache=material.cache,
             weight=weight,
             hold_zeros=zeros,
-            lesson=Learning(Path(parent), student, mixture, material.work / "teacher"),
+            lesson=Learning(
+                Path(parent), student, mixture, (material.cache or material.work) / "teacher"
+            ),
         )
 
 

@@ -69,7 +69,10 @@ def start(space: Space) -> list[dict[str, Any]]:
     ]
     if space.grouped:
         told.append({"neurons": 0.5, "mend": "recover", "balance": "groups", "last": "int8"})
-    return [{**nothing, **one} for one in told]
+    there = space.dimensions
+    return [
+        {**nothing, **one} for one in told if all(value in there[k] for k, value in one.items())
+    ]
 
 
 def asked(choice: Choice, space: Space) -> Any | None:
