@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,9 @@ def test_the_verb_shows_every_trial(
     lines = found.lines(width=100)
     for trial in found.trials:
         assert any(line.startswith(trial["name"]) for line in lines), trial["name"]
+    page = (searched.folder / "report.html").read_text("utf-8") if searched.folder else ""
+    assert "What the search tried" in page
+    assert all(escape(trial["name"]) in page for trial in found.trials)
     document = found.to_dict()
     assert {trial["name"] for trial in document["trials"]} == {t["name"] for t in found.trials}
     assert sum(trial["chosen"] for trial in document["trials"]) == len(found.chosen)
@@ -108,7 +112,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_goes_on(place: Path) -> None
     strict = _project(place, limits=limits, most_trials=3)
     found = compress_project(strict, place, tell=lambda stage: None)
     assert len(found.chosen) == 1
-    smallest = min(found.trials, key=lambda t: t["found"]["values"][0])
+    smallest = min(found.trials, key=lambda t: float(t["size_mb"]))
     assert found.chosen[0] == smallest["name"]
     assert "none keeps all limits" in " ".join(found.lines(width=200))
     note = phrase(search_note(found.folder))
@@ -136,7 +140,7 @@ def test_a_limit_that_is_surely_missed_is_seen_on_the_first_rows(
     found = compress_project(strict, place, tell=lambda stage: None)
     assert {trial["state"] for trial in found.trials} == {"stopped"}
     assert asked == []
-    assert all(math.isclose(max(t["found"]["excess"]), 1.0, abs_tol=0.3) for t in found.trials)
+    assert all(math.isclose(max(t["excess"]), 1.0, abs_tol=0.3) for t in found.trials)
 
 
 def test_the_budget_of_the_command_line(place: Path) -> None:

@@ -48,7 +48,8 @@ def make_candidates(
 def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
     """Return the recipes that the search of a project ends with."""
     from shipworthy.compress.search import named
-    from shipworthy.release.searching import CHOSEN, search_stage
+    from shipworthy.release.search_rows import CHOSEN
+    from shipworthy.release.searching import search_stage
 
     stage = search_stage(shop, data, parent, make=partial(make_candidate, shop, data, parent))
     told = json.loads((stage.folder / CHOSEN).read_text(encoding="utf-8"))

@@ -47,6 +47,7 @@ from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.search_rows import search_document
 from shipworthy.release.searching import search_note
 from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
@@ -116,13 +117,13 @@ def conclude(
         examples=_examples(bench, subjects, split),
         forgotten=_forgotten(bench, subjects, split),
         training=_training(bench),
+        search={} if (searched := _search(bench)) is None else search_document(searched),
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )
     found = replace(found, measurements=_dated(bench, split, found.measurements))
     if bench.contamination is not None:
         shutil.copyfile(bench.contamination.folder / CONTAMINATION, folder / CONTAMINATION)
-    searched = _search(bench)
     if searched is not None:
         shutil.copyfile(searched / TRIALS, folder / TRIALS)
     write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))

@@ -194,6 +194,8 @@ class Judgement:
     """What each candidate turned wrong, and where; exploratory, no verdict rests on it."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the parent was trained: facts, curves, race; empty where it was not trained here."""
+    search: Mapping[str, Any] = field(default_factory=dict)
+    """What a search for candidates tried on validation rows; empty where there was none."""
     approval: Approval | None = None
     """From the ledger, not from the record: sign-offs come after the verdict that they sign."""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -195,6 +195,7 @@ def _judgement(
         if losses is None
         else tuple(from_document(one, losses) for one in document["forgotten"]),
         "training": document.get("training", {}),
+        "search": document.get("search", {}),
     }
     return Judgement(**values)
 

@@ -30,6 +30,7 @@ from shipworthy.release.judgement import Judgement
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
 from shipworthy.release.panels import frontier_section, groups
+from shipworthy.release.search_rows import search_section
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
@@ -101,6 +102,7 @@ def _context(asked: Survey) -> dict[str, Any]:
         "forgotten": forgotten_section(asked),
         "panel_height": charts.PANEL_ROW,
         "frontier": frontier_section(asked),
+        "search": search_section(judgement.search),
         "training": training_section(judgement.training),
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
         "not_measured": [phrase(p) for p in judgement.not_measured],

@@ -33,6 +33,7 @@ from shipworthy.release.made import Made, classes, part
 from shipworthy.release.places import TRIALS
 from shipworthy.release.policy import policy_digest
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.search_rows import CHOSEN
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from shipworthy.release.artefacts import Workshop
     from shipworthy.release.policy import Policy
 
-CHOSEN = "chosen.json"
 _OBJECTIVE = {"size": "size_mb", "quality": "harm"}
 """What the objective of a project is among those of the search; all others are about time."""
 GLANCE = 0.25
