@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from shipworthy.compress.graphs import compact
 from shipworthy.compress.low_rank import (
     DAMPING,
     allocate,
+    look,
     reduced_table,
-    second_moments,
     spectrum,
     token_counts,
 )
@@ -68,7 +69,7 @@ def rank(weights: torch.Tensor) -> int:
     return int((values > TOLERANCE * values[0]).sum())
 
 
-def product(rows: int, columns: int, rank: int, seed: int = 0) -> torch.Tensor:
+def of_rank(rows: int, columns: int, rank: int, seed: int = 0) -> torch.Tensor:
     """Return a matrix of this rank, kept in fp32."""
     generator = torch.Generator().manual_seed(seed)
     left = torch.randn(rows, rank, generator=generator, dtype=torch.float64)
@@ -105,7 +106,7 @@ def weights_in(folder: Path) -> int:
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
 def test_a_matrix_of_low_rank_stays_what_it_is(shape: tuple[int, int]) -> None:
-    weights = product(*shape, 6)
+    weights = of_rank(*shape, 6)
     found = reduced(weights, skewed(shape[1]), 6)
     torch.testing.assert_close(found, weights, rtol=0, atol=1e-5)
     assert not torch.allclose(reduced(weights, skewed(shape[1]), 5), weights, atol=1e-2)
@@ -158,65 +159,62 @@ def test_zeros_of_other_levers_stay_zeros() -> None:
     assert ranks[1] == 5  # of 483 / 2 parameters, less 3, at 46 a rank
 
 
-def test_the_moments_are_those_of_the_tokens_that_a_layer_reads(
+def test_rows_say_what_a_layer_reads_and_what_its_outputs_do(
     parent: Path, material: Material
 ) -> None:
     """Each text by itself, without padding, must give the same as batches."""
     site = "bert.encoder.layer.1.output.dense"
     module: Any = load_module(parent)
-    seen: list[torch.Tensor] = []
-    module.get_submodule(site).register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
+    calls: list[tuple[torch.Tensor, torch.Tensor]] = []
+    module.get_submodule(site).register_forward_hook(lambda _, x, y: calls.append((x[0], y)))
     encoded = load_classifier(parent, threads=1).encode(material.calibration["text"].to_list())
     few = (material.calibration["group"] == "few").to_numpy()
-    with torch.no_grad():
-        for row in range(48):
-            module(input_ids=torch.from_numpy(encoded.take(np.array([row])).token_ids)[None].long())
-    each = [x.double().T @ x.double() for x in seen]
-    for balance in ("rows", "groups"):
-        found = second_moments(
-            load_module(parent), parent, read_info(parent), [site], material, balance
-        )[site]
-        row_weights = np.ones(48) if balance == "rows" else np.where(few, 1 / few.sum(), 1 / 36)
-        total = sum(w * len(x) for w, x in zip(row_weights, seen, strict=True))
-        wanted = sum(w * m for w, m in zip(row_weights, each, strict=True)) / total
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
     assert few.sum() == 12
+    moments, squares = [], []
+    for row, label in enumerate(material.calibration["label"]):
+        ids = torch.from_numpy(encoded.take(np.array([row])).token_ids)[None].long()
+        loss = -module(input_ids=ids).logits.log_softmax(-1)[0, CLASSES.index(label)]
+        read, gave = calls.pop()
+        moments.append(read[0].detach().double().T @ read[0].detach().double())
+        (slope,) = torch.autograd.grad(loss, gave)
+        squares.append(float(slope.double().square().mean(-1).sum()))
+    for balance in ("rows", "groups"):
+        other: Any = load_module(parent)
+        readers = {site: [other.get_submodule(site)]}
+        seen = look(other, parent, read_info(parent), readers, material, balance)
+        weights = np.ones(48) if balance == "rows" else np.where(few, 1 / 12, 1 / 36)
+        total = float(weights @ encoded.lengths)
+        wanted = sum(w * m for w, m in zip(weights, moments, strict=True)) / total
+        torch.testing.assert_close(seen.moments[site], wanted, rtol=1e-4, atol=1e-6)
+        assert seen.slopes == pytest.approx([float(weights @ squares) / total], rel=1e-4)
 
 
 # How much is kept
 
 
 def test_ranks_are_dealt_out_so_that_the_least_is_lost() -> None:
-    """Against every way to deal them out, of three small matrices."""
+    """Against every other way to deal them out, of three small matrices that cost the same."""
     generator = np.random.default_rng(4)
-    shapes = [(8, 8), (8, 20), (20, 8)]
+    shapes = [(8, 20), (20, 8), (8, 20)]
+    budget = 0.5 * 3 * 160
+    assert largest_rank(8, 20) == 5
     for _ in range(20):
         energies = [np.sort(generator.exponential(1, 8) ** 3)[::-1] for _ in shapes]
+
+        def cost(rank: int | None) -> int:
+            return 160 if rank is None else 28 * rank
+
+        def lost(values: np.ndarray, rank: int | None) -> float:
+            return 0.0 if rank is None else float(values[rank:].sum())
+
         ranks = allocate(energies, shapes, 0.5)
-
-        def costs(ranks: Any) -> int:
-            return sum(
-                m * n if r is None else r * (m + n) for r, (m, n) in zip(ranks, shapes, strict=True)
-            )
-
-        def lost(ranks: Any) -> float:
-            return float(
-                sum(
-                    0 if r is None else e[r:].sum()
-                    for r, e in zip(ranks, energies, strict=True)  # noqa: B023
-                )
-            )
-
-        budget = 0.5 * sum(m * n for m, n in shapes)
-        ways = np.stack(
-            np.meshgrid(*[[*range(1, largest_rank(*s) + 1), 0] for s in shapes]), -1
-        ).reshape(-1, 3)
-        possible = [[int(r) or None for r in way] for way in ways]
-        possible = [way for way in possible if costs(way) <= budget]
-        assert costs(ranks) <= budget
-        # Whole ranks do not fill a budget to the last parameter: the one that is cut short is lost.
-        assert lost(ranks) <= min(map(lost, possible)) + max(e[1] for e in energies)
-        assert ranks in possible
+        assert budget - 28 < sum(map(cost, ranks)) <= budget
+        least = min(
+            sum(map(lost, energies, way))
+            for way in product(range(1, 6), repeat=3)
+            if sum(map(cost, way)) <= budget
+        )
+        assert sum(map(lost, energies, ranks)) <= least * (1 + 1e-12)
 
 
 def test_more_is_left_where_more_is_needed() -> None:
@@ -281,7 +279,7 @@ def test_a_low_rank_is_seen_and_another_is_not() -> None:
         most = largest_rank(*shape)
         assert most * sum(shape) < shape[0] * shape[1] <= (most + 1) * sum(shape)
         for r in (1, most // 2, most):
-            weights = product(*shape, r)
+            weights = of_rank(*shape, r)
             assert not surely_whole(weights.double())
             found = factors_of(weights)
             assert found is not None
@@ -289,14 +287,14 @@ def test_a_low_rank_is_seen_and_another_is_not() -> None:
             scale = float(weights.abs().max())
             torch.testing.assert_close(found.left @ found.right, weights, rtol=0, atol=3e-6 * scale)
             np.testing.assert_allclose(found.left.norm(dim=0), found.right.norm(dim=1), rtol=1e-4)
-        whole = product(*shape, most + 1)
+        whole = of_rank(*shape, most + 1)
         assert factors_of(whole) is None
         assert surely_whole(whole.double())
     # Many rows of zeros are no low rank, and leave a low one as it is.
     weights = torch.zeros(48, 48)
-    weights[::4] = product(12, 48, 12)
+    weights[::4] = of_rank(12, 48, 12)
     assert factors_of(weights) is None
-    weights[::4] = product(12, 48, 3)
+    weights[::4] = of_rank(12, 48, 3)
     found = factors_of(weights)
     assert found is not None
     assert found.left.shape == (48, 3)
