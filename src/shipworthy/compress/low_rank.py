@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from shipworthy.compress.anatomy import blocks_of
 from shipworthy.compress.importance import TOKENS, groups_of, looked_at
 from shipworthy.compress.parents import require_fp32

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from shipworthy.compress.blocks import block_matrices
 from shipworthy.compress.parents import require_fp32
@@ -22,6 +21,7 @@ from shipworthy.model.pretrained import load_module
 from shipworthy.train.settings import ParallelSettings
 
 if TYPE_CHECKING:
+    import polars as pl
     from torch import nn
 
     from shipworthy.compress.lever_settings import RecoverSettings
@@ -99,6 +99,8 @@ def balanced(rows: pl.DataFrame, groups: tuple[str, ...]) -> pl.Series:
     value counts as one of its own.
     Raises ModelError where there are no groups.
     """
+    import polars as pl
+
     if not groups:
         raise ModelError(
             text("error.importance.groups", rows=1), fix=text("error.importance.groups.fix")
