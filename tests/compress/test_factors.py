@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from tests.compress.test_low_rank import MATRICES, blocks, of_rank, rank
-from tests.compress.test_shapes import CLASSES, ROWS, _other, logits, plain_logits, recipe
+from tests.compress.test_shapes import CLASSES, ROWS, logits, other, plain_logits, recipe
 
 from shipworthy.compress import make
 from shipworthy.compress.factors import (
@@ -237,7 +237,7 @@ def test_a_form_is_trained_in_one_process(parent: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["distilbert", "llama", "roberta"])
 def test_other_architectures(kind: str, material: Material, tmp_path: Path) -> None:
     parent = tmp_path / "parent"
-    _other(kind, tmp_path / "start", parent)
+    other(kind, tmp_path / "start", parent)
     lever = {"low_rank": {"share": 0.4, "embeddings": True}}
     make(recipe({"steps": [lever, {"recover": {}}]}), parent, tmp_path / "on", material=material)
     np.testing.assert_allclose(plain_logits(tmp_path / "on"), logits(tmp_path / "on"), atol=1e-4)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.compress.test_shapes import ROWS, SENTENCES, _other, logits, plain_logits, recipe
+from tests.compress.test_shapes import ROWS, SENTENCES, logits, other, plain_logits, recipe
 from transformers import AutoModelForSequenceClassification
 
 from shipworthy.compress import CompressSettings, make, written
@@ -196,7 +196,7 @@ make(recipe(STATIC), Path(sys.argv[1]), out, material=material_of(ROWS, out.pare
 @pytest.mark.parametrize("kind", ["distilbert", "roberta"])
 def test_other_architectures(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _other(kind, tmp_path / "start", tmp_path / "parent")
+    other(kind, tmp_path / "start", tmp_path / "parent")
     make(recipe(STATIC), tmp_path / "parent", out, material=material_of(ROWS, tmp_path))
     kinds = ran(out, tmp_path)
     assert kinds["MatMulIntegerToFloat"] + kinds["QGemm"] == 2 * 6 + 2
