@@ -189,6 +189,15 @@ class QuantizationAwareSettings(BaseModel):
         return ("embeddings", *numbers) if "embeddings" in parts else numbers
 
 
+class ThresholdSettings(BaseModel):
+    """What is added to each class before the likeliest is taken, tuned on calibration rows."""
+
+    model_config = _MODEL
+
+    balance: Balance = "rows"
+    """Whose answers are to be right: of all rows alike, or of each group (`data.groups`) alike."""
+
+
 class NeuronRecipe(BaseModel):
     """Fewer neurons: `{neurons: 0.5}`, `{neurons: {share: 0.5, balance: groups}}`."""
 
@@ -238,6 +247,15 @@ class RecoverRecipe(BaseModel):
 
     recover: RecoverSettings
     """How long and how fast."""
+
+
+class ThresholdRecipe(BaseModel):
+    """Thresholds tuned again: `{threshold: {}}`, `{steps: [int8, {threshold: {}}]}`."""
+
+    model_config = _MODEL
+
+    threshold: ThresholdSettings
+    """For whom."""
 
 
 class VocabularyRecipe(BaseModel):

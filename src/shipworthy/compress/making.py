@@ -13,6 +13,7 @@ from shipworthy.compress.lever_settings import (
     NeuronSettings,
     QuantizationAwareSettings,
     RecoverSettings,
+    ThresholdSettings,
     VocabularySettings,
 )
 from shipworthy.compress.recipes import LEVERS, looks_at_rows, steps_of
@@ -111,6 +112,10 @@ def _make_with(
         from shipworthy.compress.low_rank import low_rank
 
         low_rank(parent, out, LowRankSettings(**options), material)
+    elif key == "threshold":
+        from shipworthy.compress.threshold import tune_threshold
+
+        tune_threshold(parent, out, ThresholdSettings(**options), material)
     elif key == "distill":
         from shipworthy.compress.distill import distill
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LEVERS = (
     "neurons", "heads", "low_rank", "vocabulary", "recover", "distill", "quantization_aware",
+    "threshold",
 )  # fmt: skip
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover", "distill", "quantization_aware")
@@ -43,7 +44,7 @@ _ONE_WORD = ("rounding", "ranges", "channels", "balance")
 _LEVER_OF = {
     "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
     "recover": "train", "vocabulary": "vocabulary", "distill": "distill",
-    "quantization_aware": "quantize",
+    "quantization_aware": "quantize", "threshold": "threshold",
 }  # fmt: skip
 _NAMED = ("hidden", "temperature", "labels", "logits", "hidden_states", "attention")
 """Options that stand in a name with what they are set to."""

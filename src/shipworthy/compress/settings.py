@@ -15,6 +15,7 @@ from shipworthy.compress.lever_settings import (
     NeuronRecipe,
     QuantizationAwareRecipe,
     RecoverRecipe,
+    ThresholdRecipe,
     VocabularyRecipe,
     plain,
 )
@@ -210,6 +211,7 @@ SingleRecipe: TypeAlias = (
     | LowRankRecipe
     | LayerRecipe
     | RecoverRecipe
+    | ThresholdRecipe
     | VocabularyRecipe
     | DistillRecipe
     | QuantizationAwareRecipe
@@ -222,14 +224,17 @@ class StepsRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     steps: tuple[SingleRecipe, ...] = Field(min_length=2)
-    """Two recipes or more; each takes what the one before it made, and only the last may store
-    fewer bits a weight."""
+    """Two recipes or more; each takes what the one before it made. Of those that store fewer
+    bits a weight, or another runtime's file, there is one at the end, and only `threshold` after
+    it."""
 
     @field_validator("steps")
     @classmethod
     def _fewer_bits_last(cls, steps: tuple[SingleRecipe, ...]) -> tuple[SingleRecipe, ...]:
-        for step in steps[:-1]:
-            if isinstance(step, str | Int8Recipe | Int4Recipe | GgufRecipe):
+        for place, step in enumerate(steps[:-1]):
+            # Thresholds are tuned for what is there, whatever it is stored in.
+            tuned = all(isinstance(later, ThresholdRecipe) for later in steps[place + 1 :])
+            if isinstance(step, str | Int8Recipe | Int4Recipe | GgufRecipe) and not tuned:
                 raise ValueError(text("error.compress_settings.last_step", step=_plain(step)))
         return steps
 
@@ -269,8 +274,8 @@ class CompressSettings(BaseModel):
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
     `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`,
     `{vocabulary: {words: ...}}`, `{distill: {...}}`, and `{steps: [...]}` of these,
-    `{recover: {...}}` and `{quantization_aware: {...}}` one after the other, each once; an empty
-    list makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
+    `{recover: {...}}`, `{quantization_aware: {...}}` and `{threshold: {}}` one after the other,
+    each once; an empty list makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod

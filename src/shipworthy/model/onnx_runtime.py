@@ -67,7 +67,7 @@ class OnnxClassifier(TextClassifier):
         def answer(rows: list[NDArray[np.int64]]) -> int:
             for row in rows:
                 batch = pad(encoded, row, pad_token_id=self.pad_token_id)
-                answers[row] = log_softmax(self._run(self._shared, batch))
+                answers[row] = log_softmax(self._run(self._shared, batch) + self.offsets)
             return len(rows)
 
         ones = self.batches(encoded)
