@@ -133,6 +133,7 @@ def test_a_graph_is_smaller_and_says_the_same(
         assert artefact_digest(tmp_path / "again") == artefact_digest(tmp_path / last)
 
 
+@pytest.mark.slow
 def test_int8_leaves_the_halves_of_what_it_is_to_leave(
     parent: Path, material: Material, tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_int8_leaves_the_halves_of_what_it_is_to_leave(
     assert kinds["none"] - kinds["all"] == sum(linear) + 1  # the second half of the table
 
 
+@pytest.mark.slow
 def test_zeros_of_heads_are_still_taken_out(
     parent: Path, material: Material, tmp_path: Path
 ) -> None:
@@ -234,6 +236,7 @@ def test_a_form_is_trained_in_one_process(parent: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["distilbert", "llama", "roberta"])
 def test_other_architectures(kind: str, material: Material, tmp_path: Path) -> None:
     parent = tmp_path / "parent"

@@ -70,7 +70,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=len(WORDS), hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=1,
         intermediate_size=NEURONS, max_position_embeddings=16, pad_token_id=0, num_labels=2,
     )  # fmt: skip
-    model: Any = BertForSequenceClassification(config)
+    model: Any = BertForSequenceClassification(config).eval()
     with torch.no_grad():
         for weights in model.parameters():
             weights.zero_()
@@ -79,7 +79,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 part.weight.fill_(1.0)
         _build(model)
     out = root / "parent"
-    save_model(out, model.eval(), tokenizer, RuntimeInfo("torch", CLASSES, 16))
+    save_model(out, model, tokenizer, RuntimeInfo("torch", CLASSES, 16))
     return out
 
 

@@ -84,6 +84,7 @@ def test_the_graph_answers_as_the_training_foresaw(
     assert off.mean() < 0.2 * unrounded.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["distilbert", "roberta"])
 def test_other_graphs_answer_as_foreseen(
     kind: str, material: Material, many: list[str], tmp_path: Path
@@ -196,6 +197,7 @@ def test_the_gradient_goes_straight_through_and_the_layers_come_back() -> None:
     assert list(dict(layer.named_parameters())) == ["weight", "bias"]
 
 
+@pytest.mark.slow
 def test_it_makes_good_for_weights_that_bear_no_rounding(
     parent: Path, material: Material, tmp_path: Path
 ) -> None:

@@ -322,6 +322,7 @@ def test_an_unknown_architecture_is_named(
         make(recipe({"neurons": 0.5}), parent, tmp_path / "out", material=material)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["distilbert", "llama", "roberta"])
 def test_other_architectures(kind: str, material: Material, tmp_path: Path) -> None:
     parent = tmp_path / "parent"

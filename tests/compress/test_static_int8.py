@@ -122,6 +122,7 @@ def test_parts_can_stay_in_float(parent: Path, static: Path, tmp_path: Path) -> 
     assert errors[0] < errors[1]
 
 
+@pytest.mark.slow
 def test_one_scale_for_a_matrix_is_another_graph(
     parent: Path, static: Path, dynamic: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_group_of_hardly_any_rows_has_no_say(tmp_path: Path) -> None:
     assert Counter(drawn["group"].to_list()) == {"few": 23, "many": 23}
 
 
+@pytest.mark.slow
 def test_balanced_ranges_are_another_graph(parent: Path, static: Path, tmp_path: Path) -> None:
     # Texts of the large group are longer, so that a draw of fewer of them has other ranges.
     rows = ROWS.with_columns(
@@ -193,6 +195,7 @@ make(recipe(STATIC), Path(sys.argv[1]), out, material=material_of(ROWS, out.pare
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["distilbert", "roberta"])
 def test_other_architectures(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -204,6 +207,7 @@ def test_other_architectures(kind: str, tmp_path: Path) -> None:
     assert largest_change(out) < 1e-3
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(parent: Path, static: Path, tmp_path: Path) -> None:
     """Order of sets and names that are made up must not get into the graph."""
     import os

@@ -69,7 +69,7 @@ def least_of_all(scores: Mapping[str, FloatArray], share: float) -> dict[str, ND
 
     >>> scores = {"a": np.array([3.0, 1.0]), "b": np.array([0.2, 0.1])}
     >>> {site: gone.tolist() for site, gone in least_of_all(scores, 0.5).items()}
-    {'a': [0], 'b': [1]}
+    {'a': [1], 'b': [1]}
     """
     table = [
         (value, place, head)

@@ -88,7 +88,7 @@ class Given:
     language: RuntimeInfo | None
     weight: str | None
     hold_zeros: bool
-    form: Form | None
+    form: Form | None = None
     lesson: Lesson | None = None
 
 
