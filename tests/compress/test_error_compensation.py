@@ -13,16 +13,22 @@ import torch
 from safetensors.torch import load_file
 from tests.model.tiny_language import tiny_language
 
-from shipworthy.compress.recipes import expand, looks_at_rows, make
+from shipworthy.compress.making import make
+from shipworthy.compress.material import Material
+from shipworthy.compress.recipes import expand, looks_at_rows
 from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.errors import ModelError
 from shipworthy.model.checkpoint import RuntimeInfo, artefact_digest, size_bytes
 from shipworthy.model.packed import PACKED, SCALE, ZERO, widened
 from shipworthy.model.pretrained import load_language_pretrained, load_module, save_model
 from shipworthy.model.runtimes import load_language_model
+from shipworthy.train.settings import TrainSettings
 
 TEXTS = [f"Row {k} says that {k * 5 % 11} follows {k * 3 % 7}, as before." for k in range(60)]
 ROWS = pl.DataFrame({"text": TEXTS})
+LOOKED_AT = Material(
+    ROWS[:0], ROWS[:40], text="text", label="", training=TrainSettings(), seed=0, work=Path()
+)
 
 
 def asked(**more: object) -> CompressSettings:
@@ -47,12 +53,12 @@ def test_a_whole_model_is_nearer_to_its_parent(parent: Path, tmp_path: Path) -> 
     losses = {"parent": load_language_model(parent).token_losses(ROWS[40:]).values}
     for recipe in (plain, careful):
         out = tmp_path / recipe.name
-        make(recipe, parent, out, calibration=ROWS[:40])
+        make(recipe, parent, out, material=LOOKED_AT)
         losses[recipe.name] = load_language_model(out).token_losses(ROWS[40:]).values
     apart = {n: np.abs(v - losses["parent"]).mean() for n, v in losses.items()}
     assert apart["int4-compensated"] < 0.9 * apart["int4"]
     assert size_bytes(tmp_path / "int4") == size_bytes(tmp_path / "int4-compensated")
-    make(careful, parent, tmp_path / "again", calibration=ROWS[:40])
+    make(careful, parent, tmp_path / "again", material=LOOKED_AT)
     assert artefact_digest(tmp_path / "again") == artefact_digest(tmp_path / "int4-compensated")
 
 
@@ -64,7 +70,7 @@ def test_nothing_is_left_in_the_working_directory(tmp_path: Path) -> None:
 
 def test_what_is_stored_is_the_matrix_in_sixteen_steps(parent: Path, tmp_path: Path) -> None:
     _, careful = expand(asked(group=64, keep_float=[1]))
-    make(careful, parent, tmp_path / "out", calibration=ROWS[:40])
+    make(careful, parent, tmp_path / "out", material=LOOKED_AT)
     stored = load_file(tmp_path / "out" / "model.safetensors")
     weights = dict(load_module(parent).named_parameters())
     packed = {name.removesuffix(ZERO) for name in stored if name.endswith(ZERO)}
@@ -96,4 +102,4 @@ def test_it_needs_the_library(
     monkeypatch.setitem(sys.modules, "neural_compressor.torch.quantization", None)
     _, careful = expand(asked())
     with pytest.raises(ModelError, match="neural_compressor"):
-        make(careful, parent, tmp_path / "none", calibration=ROWS[:40])
+        make(careful, parent, tmp_path / "none", material=LOOKED_AT)

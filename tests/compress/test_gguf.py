@@ -10,7 +10,8 @@ import pytest
 from tests.model.tiny_language import tiny_language
 
 from shipworthy.compress import gguf
-from shipworthy.compress.recipes import check_recipes, expand, make, nearer, written
+from shipworthy.compress.making import make
+from shipworthy.compress.recipes import check_recipes, expand, nearer, written
 from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.errors import ModelError
 from shipworthy.model import llama_cpp

@@ -21,6 +21,7 @@ from shipworthy.measure.decide import Evidence
 from shipworthy.model.checkpoint import artefact_digest
 from shipworthy.model.predictions import Predictions
 from shipworthy.release.artefacts import PARENT, Workshop
+from shipworthy.release.candidate_stages import compress
 from shipworthy.release.made import Made, made
 from shipworthy.release.next_plan import Background
 from shipworthy.release.project import load_project
@@ -97,7 +98,7 @@ class Planted:
 
     def make(self, recipe: Recipe) -> Made:
         digest = self.parent.candidate.artefact_digest
-        stage = self.shop.compress(self.parent.folder, digest, recipe)
+        stage = compress(self.shop, self.parent.folder, digest, recipe)
         return made(
             stage, recipe.name, recipe.lever, parents=(self.parent.candidate.id,),
             settings=dict(recipe.settings),
@@ -148,7 +149,7 @@ def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) 
     shop = Workshop(project, place / ".shipworthy", lambda stage: None)
     data = shop.rows()
     parent = made(shop.train(data), PARENT, "train")
-    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe)
+    stage = compress(shop, parent.folder, parent.candidate.artefact_digest, recipe)
     one = made(
         stage, recipe.name, recipe.lever, parents=(parent.candidate.id,),
         settings=dict(recipe.settings),

@@ -113,6 +113,25 @@ def test_a_share_between_two_that_were_measured_is_proposed() -> None:
     alone = steps(evidence, recipes=kept, validation=validation)
     (kept_step,) = [s for s in alone if s.phrase.key == "next.share.group"]
     assert kept_step.recipe.endswith("keep: [1]}}")
+    wanda = {
+        name: Recipe(f"{one.name}-wanda", "prune", {**one.settings, "method": "wanda"})
+        for name, one in PRUNE.items()
+    }
+    (by_wanda,) = [
+        s
+        for s in steps(evidence, recipes=wanda, validation=validation)
+        if s.phrase.key == "next.share.group"
+    ]
+    assert by_wanda.recipe == f"{{prune: {{share: {share:.10g}, method: wanda}}}}"
+    for other in (
+        Recipe("prune-50-2-4", "prune", {"share": 0.5, "pattern": "2:4"}),
+        Recipe("neurons-50", "prune", {"neurons": {"share": 0.5}}),
+        Recipe("vocabulary-50", "vocabulary", {"vocabulary": {"words": 50}}),
+    ):
+        # None of them has a share between, and beside one of them the other has no kin.
+        recipes = {"a": other, "b": PRUNE["b"]}
+        found = steps(evidence, recipes=recipes, validation=validation)
+        assert "next.share.group" not in keys(found)
 
 
 def test_validation_without_the_group_proposes_no_share() -> None:
@@ -125,6 +144,9 @@ def test_validation_without_the_group_proposes_no_share() -> None:
     [
         (Recipe("int8", "quantize", {"weights": "int8"}), True),
         (PRUNE["a"], True),
+        (Recipe("a", "prune", {"share": 0.5, "method": "wanda", "pattern": "2:4"}), True),
+        (Recipe("neurons-50", "prune", {"neurons": {"share": 0.5}}), False),
+        (Recipe("vocabulary-50", "vocabulary", {"vocabulary": {"words": 50}}), False),
         (Recipe("bf16", "quantize", {"weights": "bf16"}), False),
     ],
 )

@@ -117,7 +117,7 @@ def test_only_stops_after_a_stage(
 def test_what_was_finished_before_an_interruption_is_kept(
     folder: Path, finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import shipworthy.compress.recipes as recipes
+    import shipworthy.compress.making as making
 
     pruned = PROJECT.replace("[bf16]", "[bf16, {prune: 0.5}]")
 
@@ -125,7 +125,7 @@ def test_what_was_finished_before_an_interruption_is_kept(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipes, "make", interrupt)
+        patch.setattr(making, "make", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(folder, pruned, only="candidates")
     again = run(folder, pruned, only="candidates")

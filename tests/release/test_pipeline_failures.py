@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from toy_project import PROJECT, ledger_lines, run
 
-import shipworthy.compress.recipes as recipes
+import shipworthy.compress.making as making
 import shipworthy.release.answers as answers
 from shipworthy.cli.main import run as shipworthy
+from shipworthy.compress import Recipe
 from shipworthy.core.errors import EXIT_BAD_INPUT, EXIT_BUG, ModelError, StageError
 from shipworthy.core.ledger import Ledger
 from shipworthy.core.lock import hold, last_run
@@ -27,14 +28,14 @@ def made_anew(folder: Path, **more: object) -> list[str]:
 
 def fail(patch: pytest.MonkeyPatch, causes: dict[str, Exception]) -> None:
     """Let candidates of these names fail while they are made."""
-    make = recipes.make
+    make = making.make
 
-    def failing(recipe: recipes.Recipe, *folders: Path, **more: Any) -> None:
+    def failing(recipe: Recipe, *folders: Path, **more: Any) -> None:
         if recipe.name in causes:
             raise causes[recipe.name]
         make(recipe, *folders, **more)
 
-    patch.setattr(recipes, "make", failing)
+    patch.setattr(making, "make", failing)
 
 
 def test_the_other_candidates_are_made_and_asked(

@@ -79,8 +79,8 @@ def test_a_judgement_comes_back_equal(made: Judgement, tmp_path: Path) -> None:
     page = write_record(made, tmp_path / "deep" / "run")
     assert page == tmp_path / "deep" / "run" / "report.html"
     assert sorted(p.name for p in page.parent.iterdir()) == [
-        "answers.parquet", "decisions.parquet", "measurements.parquet", "report.html",
-        "verdict.json",
+        "answers.parquet", "decisions.parquet", "forgotten.parquet", "measurements.parquet",
+        "report.html", "verdict.json",
     ]  # fmt: skip
     # What makes it hard is there: values without a number, steps, slices of two columns.
     assert any(math.isnan(d.value) for d in made.decisions)

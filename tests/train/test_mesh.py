@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -81,3 +85,26 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SettingsError, match="3 processes .* GPUs here: 2") as got:
         mesh.check_devices(3)
     assert got.value.key == "train.parallel" and "CUDA_VISIBLE_DEVICES" in str(got.value)
+
+
+def test_a_process_that_finds_no_other_ends_to_be_started_anew() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    alone = {
+        **os.environ, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), mesh.HANDED: "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    script = """
+from shipworthy.train import mesh
+from shipworthy.train.settings import ParallelSettings
+mesh.JOIN_SECONDS = 2.0
+with mesh.group(ParallelSettings(data=2)):
+    pass
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=alone, capture_output=True, text=True, timeout=100
+    )
+    assert ended.returncode == 1
+    assert "did not find one another in 2 s" in ended.stderr

@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 
 from shipworthy.train import Fitted, TrainSettings, checkpoints, fit
+from shipworthy.train.evaluation import Evaluation
+from shipworthy.train.history import History
 from shipworthy.train.run import Run
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
@@ -155,6 +157,19 @@ def test_after_control_c(run_fit: Callable[..., Fitted], watch: Watch, tmp_path:
     assert watch.taken == list(range(first, STEPS))
     assert weights(tmp_path / "again") == weights(tmp_path / "whole")
     assert alike(again, whole)
+
+
+def test_what_a_checkpoint_holds_does_not_change_with_the_next_steps() -> None:
+    history = History(20, 10)
+    history.add(1, 0.7, 24, 1e-3)
+    state = history.state()
+    before = json.dumps(state)
+    history.add(2, 0.6, 24, 1e-3)
+    history.evaluated(Evaluation(2, 0.5, 0.8, 30))
+    assert json.dumps(state) == before
+    again = History(20, 10)
+    again.restore(json.loads(before))
+    assert again.frame().height == 1 and history.frame().height == 2
 
 
 def test_a_checkpoint_of_another_run_is_not_used(

@@ -21,6 +21,7 @@ from shipworthy.cli import (
     asking,
     cards,
     compare,
+    compressing,
     evidence,
     exports,
     files,
@@ -53,6 +54,7 @@ app = typer.Typer(
 for group in (
     runs,
     training,
+    compressing,
     asking,
     files,
     evidence,

@@ -12,8 +12,8 @@ _FILES = {
     "Recipe": "recipes",
     "expand": "recipes",
     "keeping": "recipes",
-    "make": "recipes",
-    "prune_magnitude": "prune",
+    "make": "making",
+    "prune_weights": "prune",
     "quantize_weights": "quantize",
     "written": "recipes",
 }
@@ -26,7 +26,7 @@ __all__ = [
     "expand",
     "keeping",
     "make",
-    "prune_magnitude",
+    "prune_weights",
     "quantize_weights",
     "written",
 ]

@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 
 def block_matrices(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield name and weights of the linear layers in the repeated blocks of an encoder."""
-    for name, _, weights in _numbered(module):
-        yield name, weights
+    for name, _, layer in _numbered(module):
+        yield f"{name}.weight", layer.weight
 
 
 def matrices_by_block(module: torch.nn.Module) -> dict[int, list[torch.Tensor]]:
     """Return the weights of the linear layers of each block, by its number from 0."""
-    found: dict[int, list[torch.Tensor]] = {}
-    for _, number, weights in _numbered(module):
-        found.setdefault(number, []).append(weights)
+    return {
+        n: [one.weight for one in found.values()] for n, found in layers_by_block(module).items()
+    }
+
+
+def layers_by_block(module: torch.nn.Module) -> dict[int, dict[str, torch.nn.Linear]]:
+    """Return the linear layers of each block by its number from 0, with their names."""
+    found: dict[int, dict[str, torch.nn.Linear]] = {}
+    for name, number, layer in _numbered(module):
+        found.setdefault(number, {})[name] = layer
     return found
 
 
@@ -39,7 +46,31 @@ def require_blocks(asked: Iterable[int], there: Collection[int], folder: Path | 
         )  # fmt: skip
 
 
-def _numbered(module: torch.nn.Module) -> Iterator[tuple[str, int, torch.Tensor]]:
+def repeated(module: torch.nn.Module, folder: Path | str) -> tuple[Any, str, torch.nn.ModuleList]:
+    """Return the repeated blocks: the module that holds the list, its name there, and the list.
+
+    Raises ModelError where there is no such list with linear layers, or several.
+    """
+    import torch
+
+    model: Any = module
+    found = [
+        (name, part)
+        for name, part in model.base_model.named_modules()
+        if isinstance(part, torch.nn.ModuleList)
+        and not _inside_blocks(model, name)
+        and any(isinstance(layer, torch.nn.Linear) for layer in part.modules())
+    ]
+    if len(found) != 1:
+        raise ModelError(
+            text("error.compress.no_blocks", model=type(module).__name__, count=len(found)),
+            folder=folder,
+        )
+    holder, _, own = found[0][0].rpartition(".")
+    return model.base_model.get_submodule(holder), own, found[0][1]
+
+
+def _numbered(module: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Linear]]:
     import torch
 
     model: Any = module
@@ -47,7 +78,7 @@ def _numbered(module: torch.nn.Module) -> Iterator[tuple[str, int, torch.Tensor]
         if isinstance(blocks, torch.nn.ModuleList) and not _inside_blocks(model, prefix):
             for name, layer in blocks.named_modules():
                 if isinstance(layer, torch.nn.Linear):
-                    yield f"{prefix}.{name}.weight", int(name.split(".")[0]), layer.weight
+                    yield f"{prefix}.{name}", int(name.split(".")[0]), layer
 
 
 def _inside_blocks(model: Any, prefix: str) -> bool:

@@ -1,9 +1,10 @@
-"""Fewer bits a weight: bf16 in PyTorch, int8 on ONNX Runtime.
+"""Fewer bits a weight: bf16 and fp16 in PyTorch, int8 on ONNX Runtime.
 
-bf16 rounds every weight to 8 significant bits and keeps its range. int8 gives each matrix one scale
-per output channel, and each embedding table one scale and zero point. The range of activations is
-measured for each input as it runs, so no calibration rows are needed, and answers are given one
-text at a time. Blocks and embeddings that the settings name stay in fp32.
+bf16 rounds every weight to 8 significant bits and keeps its range; fp16 keeps 11 bits, and only
+sizes up to 65504. int8 gives each matrix one scale per output channel, and each embedding table one
+scale and zero point. The range of activations is measured for each input as it runs, so no
+calibration rows are needed, and answers are given one text at a time; or it is fixed beforehand
+(`static_ranges.py`). Blocks and embeddings that the settings name stay in fp32.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shipworthy.compress.blocks import matrices_by_block, require_blocks
+from shipworthy.compress.graphs import compact
 from shipworthy.compress.parents import require_fp32
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from shipworthy.compress.settings import FloatPart, QuantizeSettings
+    from shipworthy.compress.material import Material
+    from shipworthy.compress.settings import Channels, FloatPart, QuantizeSettings
+    from shipworthy.model.checkpoint import Runtime
 
 
 def quantize_weights(
@@ -40,16 +44,20 @@ def quantize_weights(
     settings: QuantizeSettings,
     *,
     calibration: pl.DataFrame | None = None,
+    material: Material | None = None,
 ) -> None:
     """Write a candidate whose weights take 16, 8 or 4 bits.
 
-    parent: a folder of the runtime `torch`. out: a folder of `torch-bf16` or `onnx-int8`, of a
-    language model `torch-int8` or `torch-int4`. calibration: rows for rounding that looks at some.
+    parent: a folder of the runtime `torch`. out: a folder of `torch-bf16`, `torch-fp16`,
+    `onnx-int8` or `onnx-int8-static`, of a language model `torch-int8` or `torch-int4`.
+    calibration: rows for rounding that looks at some. material: for ranges that are fixed
+    beforehand.
     Raises ModelError where the parent is of another runtime or incomplete, lacks a block that is to
-    stay in float, or is a classifier that should take 4 bits.
+    stay in float, has weights beyond fp16, or is a classifier that should take 4 bits, and where
+    calibration rows are too few.
     """
-    if settings.weights == "bf16":
-        _bf16(parent, out)
+    if settings.weights in ("bf16", "fp16"):
+        _halve(parent, out, settings.weights)
     elif read_info(parent).does != "classify":
         from shipworthy.compress.weight_only import quantize_language_model
 
@@ -61,46 +69,77 @@ def quantize_weights(
             fix=text("error.weight_only.classifier.fix"),
         )
     else:
-        _int8(parent, out, settings.keep_float)
+        _int8(parent, out, settings, material)
 
 
-def _bf16(parent: Path | str, out: Path | str) -> None:
+def _halve(parent: Path | str, out: Path | str, weights: Literal["bf16", "fp16"]) -> None:
     import torch
 
-    info = require_fp32(parent, "bf16")
-    module = load_module(parent).to(torch.bfloat16)
-    save_variant(out, module, replace(info, runtime="torch-bf16"), parent=parent)
+    info = require_fp32(parent, weights)
+    module = load_module(parent).to(torch.bfloat16 if weights == "bf16" else torch.float16)
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise ModelError(
+                text("error.quantize.large", name=name, weights=weights),
+                folder=parent,
+                fix=text("error.quantize.large.fix"),
+            )
+    runtime: Runtime = "torch-bf16" if weights == "bf16" else "torch-fp16"
+    save_variant(out, module, replace(info, runtime=runtime), parent=parent)
 
 
-def _int8(parent: Path | str, out: Path | str, keep: Sequence[FloatPart]) -> None:
+def _int8(
+    parent: Path | str, out: Path | str, settings: QuantizeSettings, material: Material | None
+) -> None:
     import onnx
 
     info = require_fp32(parent, "int8")
+    keep = settings.keep_float
     kept = _matrices(parent, keep)
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
     (root / INFO).unlink(missing_ok=True)
     with TemporaryDirectory(dir=root, prefix=".int8-") as temporary:
         exported = Path(temporary) / "fp32"
-        export_onnx(parent, exported)
+        export_onnx(parent, exported, prepare=compact)
         quantized = Path(temporary) / GRAPH
-        _quantize(exported / GRAPH, quantized, _nodes(exported / GRAPH, kept, keep))
+        nodes = _nodes(exported / GRAPH, kept, keep)
+        if material is not None and settings.ranges == "static":
+            from shipworthy.compress.static_ranges import quantize_static
+
+            with _quiet():
+                quantize_static(
+                    exported, quantized, nodes, material,
+                    channels=settings.channels, balance=settings.balance,
+                )  # fmt: skip
+        else:
+            _quantize(exported / GRAPH, quantized, nodes, settings.channels)
         graph = onnx.load(quantized)
         write_atomically(root / GRAPH, graph.SerializeToString(deterministic=True))
     for name, content in companions(parent).items():
         write_atomically(root / name, content)
-    write_info(root, replace(info, runtime="onnx-int8"))
+    runtime: Runtime = "onnx-int8-static" if settings.ranges == "static" else "onnx-int8"
+    write_info(root, replace(info, runtime=runtime))
 
 
 def _matrices(parent: Path | str, keep: Sequence[FloatPart]) -> set[str]:
-    """Return digests of the matrices of the blocks that stay in float, either way round."""
+    """Return digests of the matrices that stay in float, either way round.
+
+    Those of the blocks; of embeddings the second half of a table that is split.
+    """
+    from shipworthy.compress.factors import second_halves
+
     numbers = [part for part in keep if part != "embeddings"]
-    if not numbers:
+    if not keep:
         return set()
-    blocks = matrices_by_block(load_module(parent))
+    module = compact(load_module(parent))
+    blocks = matrices_by_block(module)
     require_blocks(numbers, blocks, parent)
-    kept = [w.detach().numpy() for number in numbers for w in blocks[number]]
-    return {_digest(array) for w in kept for array in (w, w.T)}
+    kept = [w for number in numbers for w in blocks[number]]
+    if "embeddings" in keep:
+        kept += second_halves(module)
+    arrays = [w.detach().numpy() for w in kept]
+    return {_digest(one) for array in arrays for one in (array, array.T)}
 
 
 def _nodes(graph_file: Path, kept: set[str], keep: Sequence[FloatPart]) -> list[str]:
@@ -131,8 +170,8 @@ def _digest(array: NDArray[Any]) -> str:
     return sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
 
 
-def _quantize(source: Path, target: Path, keep: list[str]) -> None:
-    """Quantize matrices per channel, and embeddings, but for the nodes to keep.
+def _quantize(source: Path, target: Path, keep: list[str], channels: Channels) -> None:
+    """Quantize matrices and embeddings, but for the nodes to keep.
 
     Weights take 7 of the 8 bits: on x86 without VNNI a sum of two 8-bit products may not fit into
     its 16 bits, and would be cut off in silence. The error of the activations is larger by far.
@@ -145,7 +184,7 @@ def _quantize(source: Path, target: Path, keep: list[str]) -> None:
             target,
             op_types_to_quantize=["MatMul", "Gemm", "Gather"],
             weight_type=QuantType.QInt8,
-            per_channel=True,
+            per_channel=channels == "channel",
             reduce_range=True,
             nodes_to_exclude=keep,
         )

@@ -1,18 +1,21 @@
-"""Recipes by name: what a project's `compress:` asks for, and the lever that makes each."""
+"""Recipes by name: what a project's `compress:` asks for, and how each is written down."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
+from shipworthy.compress.lever_settings import plain
 from shipworthy.compress.settings import (
     AUTO,
     GgufKind,
     GgufRecipe,
     Int4Recipe,
     Int8Recipe,
+    PruneRecipe,
     PruneSettings,
     QuantizeSettings,
+    StepsRecipe,
 )
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
@@ -21,11 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import polars as pl
     from pydantic import BaseModel
 
     from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
     from shipworthy.model.checkpoint import RuntimeInfo
+
+
+LEVERS = (
+    "neurons", "heads", "low_rank", "vocabulary", "recover", "distill", "quantization_aware",
+    "threshold",
+)  # fmt: skip
+"""Keys of the recipes that look at rows."""
+TRAINED = ("recover", "distill", "quantization_aware")
+"""Those of them that train."""
+_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
+"""Further keys of settings that only classifiers can have."""
+_ONE_WORD = ("rounding", "ranges", "channels", "balance")
+"""Keys of the long form of a way to store weights whose value is one word."""
+_LEVER_OF = {
+    "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
+    "recover": "train", "vocabulary": "vocabulary", "distill": "distill",
+    "quantization_aware": "quantize", "threshold": "threshold",
+}  # fmt: skip
+_NAMED = ("hidden", "temperature", "labels", "logits", "hidden_states", "attention")
+"""Options that stand in a name with what they are set to."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +55,9 @@ class Recipe:
     """One candidate to make.
 
     name: of the candidate, as `prune-30` or `int8-keep-embeddings-0`. lever: one of
-    `core.records.LEVERS`, `quantize` or `prune`. settings: of that lever, plain values.
+    `core.records.LEVERS`; of several steps the first. settings: of that lever, plain values; of the
+    levers in `LEVERS` one key, the lever's, and of several steps `steps`, each as a project file
+    writes it.
     """
 
     name: str
@@ -52,34 +76,22 @@ def expand(settings: CompressSettings) -> tuple[Recipe, ...]:
     return tuple(_recipe(one) for one in named)
 
 
-def make(
-    recipe: Recipe,
-    parent_folder: Path | str,
-    out_folder: Path | str,
-    *,
-    calibration: pl.DataFrame | None = None,
-) -> None:
-    """Write the candidate of a recipe; `load_classifier` or `load_language_model` opens its folder.
+def steps_of(recipe: Recipe) -> tuple[Recipe, ...]:
+    """Return the recipes that lead from the parent to the candidate, each named after all so far.
 
-    parent_folder: a candidate of the runtime `torch`. calibration: rows for recipes that look at
-    some. The same parent, rows and libraries give the same bytes.
-    Raises ModelError where the parent is of another runtime or incomplete.
+    >>> from shipworthy.compress.settings import CompressSettings
+    >>> asked = {"recipes": [{"steps": [{"layers": [0, 2]}, "int8"]}]}
+    >>> (recipe,) = expand(CompressSettings.model_validate(asked))
+    >>> [step.name for step in steps_of(recipe)]
+    ['layers-0-2', 'layers-0-2+int8']
     """
-    if "gguf" in recipe.settings:
-        from shipworthy.compress.gguf import quantize_gguf
-
-        quantize_gguf(parent_folder, out_folder, recipe.settings["gguf"])
-    elif recipe.lever == "quantize":
-        from shipworthy.compress.quantize import quantize_weights
-
-        settings = QuantizeSettings(**recipe.settings)
-        quantize_weights(parent_folder, out_folder, settings, calibration=calibration)
-    elif recipe.lever == "prune":
-        from shipworthy.compress.prune import prune_magnitude
-
-        prune_magnitude(parent_folder, out_folder, PruneSettings(**recipe.settings))
-    else:
-        raise ValueError(f"no lever {recipe.lever!r}")
+    if "steps" not in recipe.settings:
+        return (recipe,)
+    steps = [_recipe(one) for one in StepsRecipe.model_validate(recipe.settings).steps]
+    names = [step.name for step in steps]
+    return tuple(
+        Recipe("+".join(names[: k + 1]), step.lever, step.settings) for k, step in enumerate(steps)
+    )
 
 
 def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeInfo | None) -> None:
@@ -87,7 +99,16 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 
     folder: of the model that training starts from. info: how it runs; None for a classifier.
     """
-    for recipe in expand(settings):
+    for recipe in (step for one in expand(settings) for step in steps_of(one)):
+        if info is not None and (
+            {*LEVERS, *_OF_CLASSIFIERS} & set(recipe.settings)
+            or recipe.settings.get("weights") == "fp16"
+        ):
+            raise ModelError(
+                text("error.recipes.language", recipe=written(recipe)),
+                folder=folder,
+                fix=text("error.recipes.language.fix"),
+            )
         if "gguf" in recipe.settings:
             from shipworthy.compress.gguf import check_gguf
 
@@ -101,8 +122,19 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 
 
 def looks_at_rows(recipe: Recipe) -> bool:
-    """Say whether a recipe needs calibration rows."""
-    return recipe.settings.get("rounding") == "compensated"
+    """Say whether a recipe, or one of its steps, looks at rows."""
+    return any(
+        step.settings.get("rounding") == "compensated"
+        or step.settings.get("method") == "wanda"
+        or step.settings.get("ranges") == "static"
+        or set(LEVERS) & set(step.settings)
+        for step in steps_of(recipe)
+    )
+
+
+def trains(recipe: Recipe) -> bool:
+    """Say whether a recipe, or one of its steps, is a training."""
+    return any(set(TRAINED) & set(step.settings) for step in steps_of(recipe))
 
 
 def written(recipe: Recipe) -> str:
@@ -113,30 +145,29 @@ def written(recipe: Recipe) -> str:
     '{int8: {keep_float: [embeddings, 0]}}'
     """
     settings = recipe.settings
-    if "gguf" in settings:
-        return f"{{gguf: {settings['gguf']}}}"
+    if "runtime" in settings:
+        return str(settings["runtime"])
+    if {*LEVERS, "gguf", "layers", "steps"} & set(settings):
+        return _flow(settings)
     if recipe.lever == "quantize":
         kept, group = settings.get("keep_float", ()), settings.get("group")
         told = [f"group: {group}"] if group else []
-        told += [f"rounding: {settings['rounding']}"] if settings.get("rounding") else []
+        told += [f"{key}: {settings[key]}" for key in _ONE_WORD if key in settings]
         told += [f"keep_float: {_listed(kept)}"] if kept else []
         weights = str(settings["weights"])
         return f"{{{weights}: {{{', '.join(told)}}}}}" if told else weights
-    share, kept = f"{settings['share']:.10g}", settings.get("keep", ())
-    if kept:
-        return f"{{prune: {{share: {share}, keep: {_listed(kept)}}}}}"
-    return f"{{prune: {share}}}"
+    return _flow({"prune": {k: v for k, v in settings.items() if v}})
 
 
 def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     """Return the recipe that also leaves some parts as the parent has them.
 
     parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
-    recipe that keeps nothing (bf16, gguf).
+    recipe that keeps nothing (bf16, fp16, gguf).
     """
     if recipe.lever == "prune":
-        kept = {*recipe.settings.get("keep", ()), *parts}
-        return _prune(PruneSettings(share=recipe.settings["share"], keep=tuple(kept)))
+        blocks = {*recipe.settings.get("keep", ()), *parts}
+        return _prune(PruneSettings(**{**recipe.settings, "keep": tuple(blocks)}))
     if recipe.settings.get("weights") in ("int8", "int4"):
         floats = {*recipe.settings.get("keep_float", ()), *parts}
         return _quantize(QuantizeSettings(**{**recipe.settings, "keep_float": tuple(floats)}))
@@ -154,27 +185,79 @@ def nearer(recipe: Recipe) -> Recipe | None:
         kinds: tuple[GgufKind, ...] = get_args(GgufKind)
         place = kinds.index(settings["gguf"])
         return _gguf(kinds[place - 1]) if place else None
+    if settings.get("channels") == "tensor":
+        return _quantize(QuantizeSettings(**{**settings, "channels": "channel"}))
     if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
         return None
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
 
 
+def fixed_ranges(recipe: Recipe) -> Recipe | None:
+    """Return the recipe whose ranges are fixed beforehand, where those of this one are not.
+
+    >>> fixed_ranges(Recipe("int8", "quantize", {"weights": "int8"})).name
+    'int8-static'
+    """
+    settings = recipe.settings
+    if settings.get("weights") != "int8" or settings.get("ranges") == "static":
+        return None
+    return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
+
+
 def _recipe(named: NamedRecipe) -> Recipe:
+    if named == "onnx":
+        return Recipe("onnx", "runtime", {"runtime": "onnx"})
     if isinstance(named, str):
         return _quantize(QuantizeSettings(weights=named))
     if isinstance(named, GgufRecipe):
         return _gguf(named.gguf)
     if isinstance(named, Int8Recipe):
-        return _quantize(QuantizeSettings(weights="int8", keep_float=named.int8.keep_float))
+        return _quantize(QuantizeSettings(weights="int8", **named.int8.model_dump()))
     if isinstance(named, Int4Recipe):
         return _quantize(QuantizeSettings(weights="int4", **named.int4.model_dump()))
-    asked = named.prune
-    return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
+    if isinstance(named, PruneRecipe):
+        asked = named.prune
+        return _prune(asked if isinstance(asked, PruneSettings) else PruneSettings(share=asked))
+    settings = plain(named)
+    if isinstance(named, StepsRecipe):
+        steps = [_recipe(step) for step in named.steps]
+        return Recipe("+".join(step.name for step in steps), steps[0].lever, settings)
+    (key,) = settings
+    return Recipe(_name(key, settings[key]), _LEVER_OF[key], settings)
+
+
+def _name(key: str, options: Any) -> str:
+    if key == "layers":
+        return "-".join(["layers", *map(str, options)])
+    parts = [key.replace("_", "-")]
+    if "words" in options:
+        parts.append(str(options["words"]))
+    if "seen" in options:
+        parts.append(f"seen-{options['seen']}")
+    if "share" in options:
+        parts.append(f"{options['share'] * 100:.10g}")
+    if "layers" in options:
+        layers = options["layers"]
+        parts += ["of", str(layers)] if isinstance(layers, int) else ["layers", *map(str, layers)]
+    if "neurons" in options:
+        parts.append(f"neurons-{options['neurons'] * 100:.10g}")
+    if "epochs" in options:
+        parts.append(str(options["epochs"]) if len(parts) == 1 else f"epochs-{options['epochs']}")
+    if "learning_rate" in options:
+        parts.append(f"at-{options['learning_rate']:.10g}")
+    if options.get("embeddings"):
+        parts.append("embeddings")
+    parts += [f"{k.replace('_', '-')}-{options[k]:.10g}" for k in _NAMED if k in options]
+    parts += [str(options[k]) for k in ("score", "balance") if k in options]
+    return "-".join(parts) + _suffix(options.get("keep_float", ()))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:
     group = "" if settings.group == 32 else f"-group-{settings.group}"
     how = "-compensated" if settings.rounding == "compensated" else ""
+    how += "-static" if settings.ranges == "static" else ""
+    how += "-tensor" if settings.channels == "tensor" else ""
+    how += "-groups" if settings.balance == "groups" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))
 
@@ -184,7 +267,9 @@ def _gguf(kind: GgufKind) -> Recipe:
 
 
 def _prune(settings: PruneSettings) -> Recipe:
-    name = f"prune-{settings.share * 100:.10g}{_suffix(settings.keep)}"
+    how = "-wanda" if settings.method == "wanda" else ""
+    how += "" if settings.pattern == "none" else f"-{settings.pattern.replace(':', '-')}"
+    name = f"prune-{settings.share * 100:.10g}{how}{_suffix(settings.keep)}"
     return Recipe(name, "prune", _said(settings))
 
 
@@ -195,6 +280,21 @@ def _said(settings: BaseModel) -> dict[str, Any]:
 
 def _suffix(kept: Sequence[FloatPart]) -> str:
     return "".join(["-keep", *(f"-{part}" for part in kept)]) if kept else ""
+
+
+def _flow(value: Any) -> str:
+    """Return plain values as YAML in one line; a share that stands alone in its short form."""
+    if isinstance(value, dict):
+        if set(value) == {"share"}:
+            return _flow(value["share"])
+        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, str) and ":" in value:
+        return f'"{value}"'  # YAML would take 2:4 for a number of base 60
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _listed(parts: Sequence[FloatPart]) -> str:

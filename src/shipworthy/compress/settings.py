@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shipworthy.compress.lever_settings import (
+    Balance,
+    DistillRecipe,
+    HeadRecipe,
+    LayerRecipe,
+    LowRankRecipe,
+    NeuronRecipe,
+    QuantizationAwareRecipe,
+    RecoverRecipe,
+    ThresholdRecipe,
+    VocabularyRecipe,
+    plain,
+)
 from shipworthy.core.locale import text
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Layer = Annotated[int, Field(ge=0)]
 FloatPart: TypeAlias = Literal["embeddings"] | Layer
+Ranges: TypeAlias = Literal["dynamic", "static"]
+Channels: TypeAlias = Literal["channel", "tensor"]
 
 
 def _once(parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -26,10 +41,11 @@ class QuantizeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    weights: Literal["bf16", "int8", "int4"]
-    """`bf16` halves the file and is faster where the processor multiplies bf16; `int8` quarters
-    the file and runs on ONNX Runtime, with the range of activations measured for each input. Of a
-    language model `int8` and `int4` store the weights alone in so many bits."""
+    weights: Literal["bf16", "fp16", "int8", "int4"]
+    """`bf16` halves the file and is faster where the processor multiplies bf16; `fp16`, for
+    classifiers, halves it too, keeps three bits more of each weight and is computed in fp32;
+    `int8` quarters the file and runs on ONNX Runtime. Of a language model `int8` and `int4` store
+    the weights alone in so many bits."""
 
     keep_float: tuple[FloatPart, ...] = ()
     """Parts that stay in fp32 (of a language model in bf16): numbers of blocks, from 0, and
@@ -37,6 +53,17 @@ class QuantizeSettings(BaseModel):
 
     group: Literal[32, 64, 128] = 32
     """Weights that share a scale in `int4`; fewer are nearer to the parent and take more room."""
+
+    ranges: Ranges = "dynamic"
+    """Where `int8` has the range of a classifier's activations from: each input as it runs, or
+    calibration rows."""
+
+    channels: Channels = "channel"
+    """What shares a scale in the `int8` matrices of a classifier: an output channel or the whole
+    matrix."""
+
+    balance: Balance = "rows"
+    """Which calibration rows `static` ranges are from: any, or as many of each group."""
 
     rounding: Literal["nearest", "compensated"] = "nearest"
     """How `int4` rounds: each weight to its nearest step, or so that later columns make good for
@@ -49,15 +76,29 @@ class QuantizeSettings(BaseModel):
 
 
 class PruneSettings(BaseModel):
-    """Small weights of the encoder become zero."""
+    """Weights of the encoder become zero; the file gets no smaller and dense kernels no faster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     share: Share
     """Share of the weights of each linear layer, in (0, 1), that become zero, smallest first."""
 
+    method: Literal["magnitude", "wanda"] = "magnitude"
+    """What is small: `magnitude`, the weight itself, compared within its layer, or `wanda`, the
+    weight times the norm of its input on calibration rows, compared within its output."""
+
+    pattern: Literal["none", "2:4"] = "none"
+    """Where zeros lie: `none`, anywhere, or `2:4`, two of each four inputs that follow one another;
+    `share` is then 0.5."""
+
     keep: tuple[Layer, ...] = ()
     """Numbers of blocks, from 0, that lose no weight."""
+
+    @model_validator(mode="after")
+    def _half_of_four(self) -> PruneSettings:
+        if self.pattern == "2:4" and self.share != 0.5:
+            raise ValueError(text("error.compress_settings.pattern", share=f"{self.share:g}"))
+        return self
 
     @field_validator("keep")
     @classmethod
@@ -66,21 +107,34 @@ class PruneSettings(BaseModel):
 
 
 class PruneRecipe(BaseModel):
-    """A recipe as a project file writes it: `{prune: 0.3}`, `{prune: {share: 0.3, keep: [0]}}`."""
+    """Zeros among the weights: `{prune: 0.3}`, `{prune: {share: 0.5, method: wanda}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prune: Share | PruneSettings
-    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1); or
-    `share`, and `keep`: the blocks that lose none."""
+    """Share of the weights of each linear layer of the encoder that become zero, in (0, 1); or the
+    long form, with `method`, `pattern` and `keep`: the blocks that lose none."""
 
 
 class Int8Options(BaseModel):
-    """What the long form of `int8` says."""
+    """What the long form of `int8` says; all but `keep_float` is for classifiers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    keep_float: tuple[FloatPart, ...] = Field(min_length=1)
+    ranges: Ranges = "dynamic"
+    """`dynamic`: the range of activations is measured for each input as it runs, so texts are
+    answered one by one. `static`: it is fixed beforehand on calibration rows (at most 512), so
+    that answers do not depend on the other texts of a batch."""
+
+    channels: Channels = "channel"
+    """What shares a scale: each output `channel` of a matrix, which is nearer to the parent, or the
+    whole matrix (`tensor`), which can be a little faster."""
+
+    balance: Balance = "rows"
+    """Calibration rows for `static`: any `rows`, or `groups`: as many rows of each value of each
+    column of `data.groups`, no more than the smallest value has."""
+
+    keep_float: tuple[FloatPart, ...] = Field((), min_length=1)
     """Parts that stay in fp32: numbers of blocks, from 0, and `embeddings`; at least one."""
 
     @field_validator("keep_float")
@@ -88,14 +142,20 @@ class Int8Options(BaseModel):
     def _each_part_once(cls, parts: tuple[FloatPart, ...]) -> tuple[FloatPart, ...]:
         return _once(parts)
 
+    @model_validator(mode="after")
+    def _rows_where_they_are_looked_at(self) -> Int8Options:
+        if self.balance != "rows" and self.ranges != "static":
+            raise ValueError(text("error.compress_settings.balance", balance=self.balance))
+        return self
+
 
 class Int8Recipe(BaseModel):
-    """The long form of `int8`: `{int8: {keep_float: [embeddings, 0]}}`."""
+    """The long form of `int8`: `{int8: {ranges: static}}`, `{int8: {keep_float: [0]}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     int8: Int8Options
-    """Which parts stay in fp32."""
+    """Where ranges are from, what shares a scale, and which parts stay in fp32."""
 
 
 class Int4Options(BaseModel):
@@ -140,9 +200,46 @@ class GgufRecipe(BaseModel):
     """llama.cpp's name of a way to round, from `F16` (16 bits a weight) to `Q3_K_M` (about 3.9)."""
 
 
-NamedRecipe: TypeAlias = (
-    Literal["bf16", "int8", "int4"] | PruneRecipe | Int8Recipe | Int4Recipe | GgufRecipe
+SingleRecipe: TypeAlias = (
+    Literal["bf16", "fp16", "onnx", "int8", "int4"]
+    | PruneRecipe
+    | Int8Recipe
+    | Int4Recipe
+    | GgufRecipe
+    | NeuronRecipe
+    | HeadRecipe
+    | LowRankRecipe
+    | LayerRecipe
+    | RecoverRecipe
+    | ThresholdRecipe
+    | VocabularyRecipe
+    | DistillRecipe
+    | QuantizationAwareRecipe
 )
+
+
+class StepsRecipe(BaseModel):
+    """Levers one after the other: `{steps: [{neurons: 0.5}, {recover: {}}, int8]}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    steps: tuple[SingleRecipe, ...] = Field(min_length=2)
+    """Two recipes or more; each takes what the one before it made. Of those that store fewer
+    bits a weight, or another runtime's file, there is one at the end, and only `threshold` after
+    it."""
+
+    @field_validator("steps")
+    @classmethod
+    def _fewer_bits_last(cls, steps: tuple[SingleRecipe, ...]) -> tuple[SingleRecipe, ...]:
+        for place, step in enumerate(steps[:-1]):
+            # Thresholds are tuned for what is there, whatever it is stored in.
+            tuned = all(isinstance(later, ThresholdRecipe) for later in steps[place + 1 :])
+            if isinstance(step, str | Int8Recipe | Int4Recipe | GgufRecipe) and not tuned:
+                raise ValueError(text("error.compress_settings.last_step", step=_plain(step)))
+        return steps
+
+
+NamedRecipe: TypeAlias = SingleRecipe | StepsRecipe
 
 AUTO: tuple[NamedRecipe, ...] = (
     "bf16", "int8", PruneRecipe(prune=0.3), PruneRecipe(prune=0.5),
@@ -156,13 +253,29 @@ class CompressSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     budget_minutes: float = Field(10.0, gt=0)
-    """Minutes after which no further candidate is begun; above 0. What was begun is finished."""
+    """Minutes after which no further candidate is begun, or in which the search tries recipes;
+    above 0. What was begun is finished."""
+
+    search: bool = False
+    """Try recipes and their combinations on validation rows for as long as the budget lasts; those
+    under `recipes` first. The best of them are the candidates."""
+
+    keep: int = Field(4, ge=1, le=20)
+    """Candidates that a search ends with, at most: the fastest that keeps all limits on validation
+    rows, and others that no other one beats in everything."""
+
+    most_trials: Annotated[int, Field(ge=1)] | None = None
+    """Recipes that a search tries, at most; without it as many as the time allows."""
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
-    """`auto`, or a list of `bf16`, `int8`, `{int8: {keep_float: [...]}}`, `int4` (of language
-    models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language models, run by
-    llama.cpp), `{prune: share}` and `{prune: {share: ..., keep: [...]}}`, each once; an empty list
-    makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
+    """`auto`, or a list of `bf16`, `fp16`, `onnx`, `int8`,
+    `{int8: {ranges: ..., channels: ..., balance: ..., keep_float: [...]}}`, `int4` (of
+    language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
+    models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
+    `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`,
+    `{vocabulary: {words: ...}}`, `{distill: {...}}`, and `{steps: [...]}` of these,
+    `{recover: {...}}`, `{quantization_aware: {...}}` and `{threshold: {}}` one after the other,
+    each once; an empty list makes none. `auto` is bf16, int8, prune 0.3 and prune 0.5."""
 
     @field_validator("recipes")
     @classmethod
@@ -182,7 +295,7 @@ def _plain(recipe: NamedRecipe) -> str:
     if isinstance(recipe, str):
         return recipe
     if isinstance(recipe, Int8Recipe):
-        return f"int8: keep_float {', '.join(map(str, recipe.int8.keep_float))}"
+        return _plain_int8(recipe.int8)
     if isinstance(recipe, Int4Recipe):
         kept = recipe.int4.keep_float
         told = f" keep_float {', '.join(map(str, kept))}" if kept else ""
@@ -190,7 +303,24 @@ def _plain(recipe: NamedRecipe) -> str:
         return f"int4: {recipe.int4.group}{told}" if told or recipe.int4.group != 32 else "int4"
     if isinstance(recipe, GgufRecipe):
         return f"gguf: {recipe.gguf}"
+    if not isinstance(recipe, PruneRecipe):
+        return ", ".join(f"{key}: {value}" for key, value in plain(recipe).items())
     if isinstance(recipe.prune, float):
         return f"prune: {recipe.prune:g}"
-    kept = recipe.prune.keep
-    return f"prune: {recipe.prune.share:g}" + (f" keep {', '.join(map(str, kept))}" if kept else "")
+    asked = recipe.prune
+    said = [f"{asked.share:g}"]
+    said += [asked.method] if asked.method != "magnitude" else []
+    said += [asked.pattern] if asked.pattern != "none" else []
+    said += [f"keep {', '.join(map(str, asked.keep))}"] if asked.keep else []
+    return f"prune: {' '.join(said)}"
+
+
+def _plain_int8(options: Int8Options) -> str:
+    said = [
+        f"{key} {value}"
+        for key, value in options.model_dump(exclude_defaults=True).items()
+        if key != "keep_float"
+    ]
+    if options.keep_float:
+        said.append(f"keep_float {', '.join(map(str, options.keep_float))}")
+    return f"int8: {', '.join(said)}" if said else "int8"

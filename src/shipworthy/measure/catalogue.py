@@ -18,7 +18,8 @@ class MeasureKind:
     are right or wrong, `classes` that are told apart, `scores`, `positive` (one class of two or a
     named one), `parent`. unit: as stored in the table; "" for shares and plain numbers. values:
     numbers that each row has to bring along. of_data: a fact about rows and origins, the same for
-    every candidate, so that there is no change of it.
+    every candidate, so that there is no change of it. alone: a figure that the parent's says
+    nothing about, so that there is none either.
     """
 
     kind: Kind
@@ -27,6 +28,7 @@ class MeasureKind:
     unit: str = ""
     values: tuple[str, ...] = ()
     of_data: bool = False
+    alone: bool = False
 
 
 MEASURES: dict[str, MeasureKind] = {
@@ -76,6 +78,7 @@ MEASURES: dict[str, MeasureKind] = {
     "stereotype_preference": MeasureKind("probe", "low", (), "share"),
     "preferred_share": MeasureKind("probe", "high", (), "share"),
     "size_mb": MeasureKind("fact", "low", (), "mb"),
+    "batch_dependence": MeasureKind("fact", "low", alone=True),
     "contaminated_share": MeasureKind("fact", "low", (), "share", of_data=True),
     "licences_forbidding_commercial_use": MeasureKind("fact", "low", of_data=True),
 }

@@ -106,6 +106,20 @@ def bonett_price(
     )
 
 
+def change_difference_z(
+    lost: ArrayLike, gained: ArrayLike, n: ArrayLike,
+    other_lost: ArrayLike, other_gained: ArrayLike, other_n: ArrayLike,
+) -> FloatArray:  # fmt: skip
+    """Wald statistic of "both changes are equal" for disjoint rows, each adjusted as above.
+
+    Positive where the first change lies above the other; each has its own variance, so that rows
+    which flip often both ways are not taken for rows that are harmed.
+    """
+    first = _adjusted(*_flips(lost, gained, n, 0.0)[:3])
+    other = _adjusted(*_flips(other_lost, other_gained, other_n, 0.0)[:3])
+    return np.asarray((first[0] - other[0]) / np.hypot(first[1], other[1]))
+
+
 def mcnemar_exact(lost: ArrayLike, gained: ArrayLike) -> FloatArray:
     """Two-sided exact p of "as many lost as gained" (McNemar 1947); shown, never decides.
 

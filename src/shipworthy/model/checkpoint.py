@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Runtime: TypeAlias = Literal[
-    "torch", "torch-bf16", "torch-int8", "torch-int4", "onnx", "onnx-int8", "llama.cpp"
-]
+    "torch", "torch-bf16", "torch-fp16", "torch-int8", "torch-int4",
+    "onnx", "onnx-int8", "onnx-int8-static", "llama.cpp",
+]  # fmt: skip
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
+GRAPHS: tuple[str, ...] = ("onnx", "onnx-int8", "onnx-int8-static")
+"""Runtimes whose weights are a graph for ONNX Runtime."""
+TORCH_KINDS: dict[str, str] = {
+    "torch": "float32", "torch-bf16": "bfloat16", "torch-fp16": "float16",
+}  # fmt: skip
+"""Runtimes whose weights are plain ones for transformers, and what torch calls their kind."""
 Does: TypeAlias = Literal["classify", "continue", "respond"]
 """What a model does with a row: tell its class, go on with a text, answer a prompt."""
 
@@ -148,7 +155,7 @@ def weight_files(folder: Path | str, runtime: Runtime = "torch") -> tuple[Path, 
     Raises ModelError where there is none; a pickle is refused with what to do about it.
     """
     root = _folder(folder)
-    if runtime in ("onnx", "onnx-int8"):
+    if runtime in GRAPHS:
         found = [f for f in (root / GRAPH, root / f"{GRAPH}.data") if f.is_file()]
         wanted = GRAPH
     elif runtime == "llama.cpp":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +30,16 @@ OPSET = 20
 LARGEST_BYTES = 2**31 - 2**20
 
 
-def export_onnx(folder: Path | str, out: Path | str) -> None:
+def export_onnx(
+    folder: Path | str,
+    out: Path | str,
+    *,
+    prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda module: module,
+) -> None:
     """Write a candidate of the runtime `onnx` from one of the runtime `torch`.
 
     The graph has the inputs `input_ids` and `attention_mask`, int64 of shape (batch, length), and
-    the output `logits`, fp32 of shape (batch, k).
+    the output `logits`, fp32 of shape (batch, k). prepare: returns the module that is exported.
     Raises ModelError where the folder is not of the runtime `torch`, or the graph is too large.
     """
     info = read_info(folder)
@@ -46,7 +51,7 @@ def export_onnx(folder: Path | str, out: Path | str) -> None:
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
     (root / INFO).unlink(missing_ok=True)
-    content = _graph(load_module(folder)).SerializeToString(deterministic=True)
+    content = _graph(prepare(load_module(folder))).SerializeToString(deterministic=True)
     write_atomically(root / GRAPH, content)
     for name, text in beside.items():
         write_atomically(root / name, text)

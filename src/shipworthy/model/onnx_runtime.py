@@ -1,8 +1,9 @@
 """Answers by ONNX Runtime, from an fp32 graph or one with int8 weights.
 
-The int8 graph measures the range of its activations anew for each input, over the whole batch: in a
-batch, an answer would depend on the other texts in it. Such a folder is therefore answered text by
-text, whatever batch is asked for, each text on one thread and several side by side.
+The int8 graph of `onnx-int8` measures the range of its activations anew for each input, over the
+whole batch: in a batch, an answer would depend on the other texts in it. Such a folder is therefore
+answered text by text, whatever batch is asked for, each text on one thread and several side by
+side. In the graph of `onnx-int8-static` the ranges are fixed, so it is answered in batches.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import translated
 from shipworthy.data.batches import pad
-from shipworthy.model.checkpoint import GRAPH
+from shipworthy.model.checkpoint import GRAPH, GRAPHS
 from shipworthy.model.text_classifier import Batching, TextClassifier, log_softmax
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ _SHARE = 16
 
 
 class OnnxClassifier(TextClassifier):
-    """A folder of the runtime `onnx` or `onnx-int8`; neither torch nor transformers is loaded."""
+    """A folder of a runtime in `GRAPHS`; neither torch nor transformers is loaded."""
 
     def __init__(
         self, folder: Path | str, *, threads: int | None = None, batch: Batching = "bucket"
     ) -> None:
-        """Load a folder; see `TextClassifier`. An int8 folder has `batch` "one" in any case."""
+        """Load a folder; see `TextClassifier`. Of `onnx-int8`, `batch` is "one" in any case."""
         super().__init__(folder, threads=threads, batch=batch)
-        if self.info.runtime not in ("onnx", "onnx-int8"):
+        if self.info.runtime not in GRAPHS:
             raise ModelError(
                 text("error.runtime.other", runtime=self.info.runtime, wanted="onnx"), folder=folder
             )
@@ -66,7 +67,7 @@ class OnnxClassifier(TextClassifier):
         def answer(rows: list[NDArray[np.int64]]) -> int:
             for row in rows:
                 batch = pad(encoded, row, pad_token_id=self.pad_token_id)
-                answers[row] = log_softmax(self._run(self._shared, batch))
+                answers[row] = log_softmax(self._run(self._shared, batch) + self.offsets)
             return len(rows)
 
         ones = self.batches(encoded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from shipworthy.model.checkpoint import (
     CONFIG,
     INFO,
     TOKENIZER,
+    TORCH_KINDS,
     VOCABULARIES,
     RuntimeInfo,
     companions,
@@ -109,12 +110,12 @@ def load_chat_tokenizer(folder: Path | str) -> Any:
 def save_model(
     folder: Path | str, module: torch.nn.Module, tokenizer: Any, info: RuntimeInfo
 ) -> None:
-    """Write a candidate's folder of the runtime `torch` or `torch-bf16`.
+    """Write a candidate's folder of the runtime `torch`, `torch-bf16` or `torch-fp16`.
 
     It opens in plain transformers too, with the class names in its config. The same weights and
     tokenizer give the same bytes. `runtime.json` is written last.
     module: a transformers model for classification or language whose floating-point weights are
-    fp32 (`torch`) or bf16 (`torch-bf16`).
+    of the kind that the runtime names, fp32 for `torch`.
     Raises ModelError where weights, number of classes or runtime don't fit together.
     """
     root = _save_weights(folder, module, info)
@@ -123,16 +124,22 @@ def save_model(
 
 
 def save_variant(
-    folder: Path | str, module: torch.nn.Module, info: RuntimeInfo, *, parent: Path | str
+    folder: Path | str,
+    module: torch.nn.Module,
+    info: RuntimeInfo,
+    *,
+    parent: Path | str,
+    changed: Mapping[str, bytes | None] | None = None,
 ) -> None:
     """Write a candidate of other weights; tokenizer and decision are the parent's files.
 
-    Otherwise as `save_model`.
+    changed: files that take the place of the parent's, by name; None leaves a file out. Otherwise
+    as `save_model`.
     """
-    beside = companions(parent)
+    beside = companions(parent) | dict(changed or {})
     root = _save_weights(folder, module, info)
     for name, content in beside.items():
-        if name != CONFIG:
+        if name != CONFIG and content is not None:
             write_atomically(root / name, content)
     write_info(root, info)
 
@@ -148,13 +155,13 @@ def load_module(folder: Path | str) -> torch.nn.Module:
     info = read_info(folder)
     if info.runtime in ("torch-int8", "torch-int4"):
         return _packed_module(folder)
-    if info.runtime not in ("torch", "torch-bf16"):
+    if info.runtime not in TORCH_KINDS:
         raise ModelError(
             locale.text("error.runtime.other", runtime=info.runtime, wanted="torch"), folder=folder
         )
     read_config(folder)
     weight_files(folder)
-    dtype = torch.float32 if info.runtime == "torch" else torch.bfloat16
+    dtype = getattr(torch, TORCH_KINDS[info.runtime])
     if info.does != "classify":
         language: torch.nn.Module = _language_module(folder, dtype).eval()
         return language
@@ -199,9 +206,9 @@ def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo
     """Write config and weights, with `runtime.json` taken away."""
     import torch
 
-    expected = {"torch": torch.float32, "torch-bf16": torch.bfloat16}.get(info.runtime)
-    if expected is None:
+    if info.runtime not in TORCH_KINDS:
         raise ModelError(locale.text("error.pretrained.save", runtime=info.runtime), folder=folder)
+    expected = getattr(torch, TORCH_KINDS[info.runtime])
     kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
     if kinds != {expected}:
         found = ", ".join(sorted(str(k) for k in kinds)) or "none"

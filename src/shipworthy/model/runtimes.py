@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from shipworthy.core.digest import digest_file
 from shipworthy.data.builtin import PREFIX, builtin_model, smollm2
 from shipworthy.data.packages import cache_folder
-from shipworthy.model.checkpoint import read_info
+from shipworthy.model.checkpoint import TORCH_KINDS, read_info
 
 if TYPE_CHECKING:
     from shipworthy.model.language_model import CausalLanguageModel
@@ -22,10 +22,11 @@ def load_classifier(
 
     threads: processors that answering uses; None takes all that this process may use.
     batch: "bucket" answers texts of like length together, "one" each alone. The runtime `onnx-int8`
-    is always answered one by one: its answers would depend on the other texts of a batch.
+    is always answered one by one: its answers would depend on the other texts of a batch. Those of
+    `onnx-int8-static` do not.
     Raises ModelError where the folder is incomplete, unsafe or of an unknown kind.
     """
-    if read_info(folder).runtime in ("torch", "torch-bf16"):
+    if read_info(folder).runtime in TORCH_KINDS:
         from shipworthy.model.torch_runtime import TorchClassifier
 
         return TorchClassifier(folder, threads=threads, batch=batch)

@@ -17,6 +17,7 @@ from shipworthy.core.errors import DataError, InputError, nearest
 from shipworthy.core.locale import text
 from shipworthy.data.batches import buckets, encode, pad
 from shipworthy.model.checkpoint import artefact_files, read_config, read_info
+from shipworthy.model.decision import read_offsets
 from shipworthy.model.pretrained import load_tokenizer
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class TextClassifier(ABC):
     """A candidate's folder, loaded: it has the capabilities `Classifier` and `Encodes`.
 
     folder, info, classes: where it came from, its `runtime.json`, its classes.
-    threads: processors that answering uses, at least 1. batch: how rows are answered.
+    threads: processors that answering uses, at least 1. batch: how rows are answered. offsets: what
+    `decision.json` adds to the logits of each class.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class TextClassifier(ABC):
         artefact_files(folder)
         config = read_config(folder)
         self.classes = self.info.classes
+        self.offsets = read_offsets(folder, self.classes)
         self.threads = available_threads() if threads is None else threads
         self.batch = batch
         self.tokenizer = load_tokenizer(folder)
@@ -80,7 +83,7 @@ class TextClassifier(ABC):
         answers = np.zeros((len(encoded), len(self.classes)))
         for rows in self.batches(encoded):
             logits = self.logits(pad(encoded, rows, pad_token_id=self.pad_token_id))
-            answers[rows] = log_softmax(logits)
+            answers[rows] = log_softmax(logits + self.offsets)
             if step is not None:
                 step(len(rows))
         return answers

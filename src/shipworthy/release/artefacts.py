@@ -20,7 +20,6 @@ from shipworthy.release.made import CLASSES, MODEL, ROWS, SPLIT_COLUMN, Made, cl
 from shipworthy.release.project import start_folder
 
 if TYPE_CHECKING:
-    from shipworthy.compress.recipes import Recipe
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.model.predictions import Predictions
     from shipworthy.release.project import Project
@@ -269,29 +268,6 @@ class Workshop:
             write_fitted(folder, fitted)
 
         return self.run("train", make, **key)
-
-    def compress(
-        self, parent: Path, digest: str, recipe: Recipe, *, data: Stage | None = None
-    ) -> Stage:
-        """Make one candidate from the parent. data: for recipes that look at calibration rows."""
-        from shipworthy.compress.recipes import looks_at_rows
-
-        seen = data if looks_at_rows(recipe) else None
-
-        def make(folder: Path) -> None:
-            from shipworthy.compress.recipes import make as make_candidate
-
-            rows = None if seen is None else part(seen, "calibration")
-            make_candidate(recipe, parent, folder / MODEL, calibration=rows)
-
-        return self.run(
-            f"candidate {recipe.name}",
-            make,
-            inputs={"parent": digest, **({} if seen is None else {"rows": seen.digest})},
-            settings={"name": recipe.name, "lever": recipe.lever, **dict(recipe.settings)},
-            module="shipworthy.compress.recipes",
-            seed=self.project.seed,
-        )
 
     # -- what they answer ------------------------------------------------------------------------
 

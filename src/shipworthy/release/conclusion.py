@@ -17,6 +17,7 @@ from shipworthy.core.device import native_bf16
 from shipworthy.core.files import write_atomically
 from shipworthy.core.openings import OpeningState
 from shipworthy.core.records import Measurement, RelativeTo, to_frame
+from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.estimates import Estimate, Fact
 from shipworthy.measure.licences import MEASURE as LICENCES
@@ -28,20 +29,26 @@ from shipworthy.model.gguf_folder import bits_of
 from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
+from shipworthy.release.batching import batching_notes, estimate_of, read_dependence
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.contamination import FILE as CONTAMINATION
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.contamination import contamination_note, read_share
 from shipworthy.release.examples import choose_examples
+from shipworthy.release.forgotten import forgotten_lists, further_columns
+from shipworthy.release.forgotten_records import Forgotten
 from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.licences import licence_note, licensed
 from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
+from shipworthy.release.places import TRIALS
 from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
+from shipworthy.release.search_rows import search_document
+from shipworthy.release.searching import search_note
 from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 
@@ -55,6 +62,12 @@ def _training(bench: Bench) -> dict[str, Any]:
     """Return how the parent was trained, and what the race said where there was one."""
     races = [stage.folder for stage in bench.shop.stages if stage.name == "race"]
     return training_record(bench.everyone[0].stage.folder, races[0] if races else None)
+
+
+def _search(bench: Bench) -> Path | None:
+    """Return the folder of the search that the candidates come from, if there was one."""
+    found = [stage.folder for stage in bench.shop.stages if stage.name == "search"]
+    return found[0] if found else None
 
 
 def choose(bench: Bench) -> tuple[str, ...]:
@@ -102,13 +115,17 @@ def conclude(
         evidence=tuple(_evidence(bench)),
         answers=lambda: _answers(bench, subjects, split),
         examples=_examples(bench, subjects, split),
+        forgotten=_forgotten(bench, subjects, split),
         training=_training(bench),
+        search={} if (searched := _search(bench)) is None else search_document(searched),
         seconds=time.monotonic() - bench.started,
         cached_stages=sum(s.cached for s in stages),
     )
     found = replace(found, measurements=_dated(bench, split, found.measurements))
     if bench.contamination is not None:
         shutil.copyfile(bench.contamination.folder / CONTAMINATION, folder / CONTAMINATION)
+    if searched is not None:
+        shutil.copyfile(searched / TRIALS, folder / TRIALS)
     write_atomically(folder / ORIGINS, json.dumps(_origins(bench), ensure_ascii=False, indent=1))
     write_record(found, folder)
 
@@ -165,6 +182,20 @@ def _examples(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Ex
     return choose_examples(subjects[0].predictions, subjects[1:], texts, form=form)
 
 
+def _forgotten(bench: Bench, subjects: Sequence[Subject], split: str) -> tuple[Forgotten, ...]:
+    """What each candidate turned wrong, and the slices of the rows that lost the most."""
+    data, rows = bench.shop.project.data, part(bench.data, split)
+    named = (data.text, data.label, data.id, data.unit, *data.groups, data.system, data.choices)
+    return forgotten_lists(
+        subjects[0].predictions,
+        subjects[1:],
+        rows[data.text],
+        form=bench.shop.project.report.examples,
+        further=further_columns(rows, named),
+        confidence=bench.policy.confidence,
+    )
+
+
 def _subjects(bench: Bench, split: str) -> list[Subject]:
     records = SpeedRecords.load(bench.speed.folder / SPEED)
     whole: dict[tuple[str, RelativeTo], Estimate] = {
@@ -178,7 +209,10 @@ def _subjects(bench: Bench, split: str) -> list[Subject]:
         Subject(
             one.candidate,
             bench.shop.predictions(bench.data, one, split, answered),
-            _numbers(one, bench.everyone[0], records) | _probed(bench, one) | whole,
+            _numbers(one, bench.everyone[0], records)
+            | _probed(bench, one)
+            | _batched(bench, one)
+            | whole,
         )
         for one, answered in zip(bench.everyone, bench.answers[split], strict=True)
     ]
@@ -192,6 +226,14 @@ def _numbers(
     size = Fact(np.array([size_bytes(one.folder) / 1e6]))
     speeds = speed_estimates(records, one.candidate.name, parent=parent.candidate.name)
     return {("size_mb", "none"): size, **speeds}
+
+
+def _batched(bench: Bench, one: Made) -> dict[tuple[str, RelativeTo], Estimate]:
+    """Return what the other texts of a batch change."""
+    if not bench.batches:
+        return {}
+    stage = bench.batches[bench.everyone.index(one)]
+    return {(BATCH_DEPENDENCE, "none"): estimate_of(read_dependence(stage.folder))}
 
 
 def _probed(bench: Bench, one: Made) -> dict[tuple[str, RelativeTo], Estimate]:
@@ -255,6 +297,9 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
             "minutes": f"{project.compress.budget_minutes:g}",
         }
         notes.append(Phrase("run.note.budget", told))
+    searched = _search(bench)
+    if searched is not None:
+        notes.append(search_note(searched))
     few = bits_of(model_folder(project.model))
     if few:
         notes.append(Phrase("run.note.widened", {"weights": few}))
@@ -262,6 +307,8 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.nf4"))
     if not native_bf16() and any(m.candidate.runtime == "torch-bf16" for m in bench.everyone):
         notes.append(Phrase("run.note.bf16"))
+    if any(m.candidate.runtime == "torch-fp16" for m in bench.everyone):
+        notes.append(Phrase("run.note.fp16"))
     if project.speed.form == "short":
         timed = project.speed.requests if classes(bench.data) else project.speed.answers
         counts = {"processes": project.speed.processes, "requests": timed}
@@ -269,6 +316,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))
     notes += _probe_notes(bench)
+    notes += batching_notes([read_dependence(stage.folder) for stage in bench.batches])
     if bench.contamination is not None:
         notes.append(contamination_note(bench.contamination.folder, split, project.data))
     if project.data.unit is None:

@@ -135,6 +135,7 @@ _SHOWN: dict[str, Shown] = {
     "tokens_per_s": Shown(1.0, 0, "tokens_per_s"),
     "cost_per_million_tokens": Shown(1.0, 2, "money", "lower"),
     "size_mb": Shown(1.0, 1, "mb", "lower"),
+    "batch_dependence": Shown(1.0, 4, "", "lower"),
     "contaminated_share": replace(_SHARE, better="lower"),
     "licences_forbidding_commercial_use": Shown(1.0, 0, "", "lower"),
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),

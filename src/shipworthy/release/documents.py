@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shipworthy.core.records import Candidate, Decision, Slice, measurement_id
+from shipworthy.release.forgotten_records import Forgotten
 from shipworthy.release.judgement import (
     Approval,
     Judgement,
@@ -56,6 +57,7 @@ def to_json(
         "next": [step_document(s) for s in judgement.next_steps],
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "notes": [phrase(p) for p in judgement.notes],
+        "forgotten": [_forgotten(one) for one in judgement.forgotten],
         "approval": _approval(judgement.approval),
         "waivers": [
             {**asdict(w), "candidate_name": asked.name_of(w.candidate)} for w in judgement.waivers
@@ -64,6 +66,38 @@ def to_json(
         "report": None if report is None else str(report),
         "cached_stages": judgement.cached_stages,
         "seconds": to_null(judgement.seconds),
+    }
+
+
+def _forgotten(one: Forgotten) -> dict[str, Any]:
+    """Return what a candidate forgot; changes are shares of rows, negative where rows were lost."""
+    return {
+        "candidate": one.candidate,
+        "turned_wrong": one.turned_wrong,
+        "turned_right": one.turned_right,
+        "ranked_by": "parent_probability" if one.scored else "row_order",
+        "rows": [
+            {**asdict(row), "sure": to_null(row.sure), "text": row.text or None} for row in one.rows
+        ],
+        "tested": one.tested,
+        "words_in": one.words_in,
+        "slices": [
+            {
+                "kind": s.kind,
+                "column": s.column or None,
+                "value": s.name,
+                "alike": s.alike.split("\n") if s.alike else [],
+                "n": s.n,
+                "n_units": s.n_units,
+                "turned_wrong": s.turned_wrong,
+                "turned_right": s.turned_right,
+                "change": {"value": s.change, "low": to_null(s.low), "high": to_null(s.high)},
+                "p": s.p,
+                "p_adjusted": s.p_adjusted,
+                "found": s.found,
+            }
+            for s in one.slices
+        ],
     }
 
 

@@ -95,7 +95,7 @@ def _shown(
     for row in rows:
         yield Example(
             candidate=subject.candidate.id,
-            row=_name(parent, row, masked=masked),
+            row=row_name(parent, row, masked=masked),
             text=excerpt(texts[row] or "", masked=masked),
             label=classes[parent.labels[row]],
             before=classes[parent.predicted[row]],
@@ -105,7 +105,7 @@ def _shown(
         )
 
 
-def _name(parent: Predictions, row: int, *, masked: bool) -> str:
+def row_name(parent: Predictions, row: int, *, masked: bool) -> str:
     """Return the id of a row; where there is none that may be shown, 16 digits of a hash.
 
     The hash is of the place in the test set: one of an id could be found by trying ids.

@@ -23,6 +23,7 @@ from shipworthy.model.predictions import Predictions, align, load_predictions
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.asked import question_digest
 from shipworthy.release.examples import Form, choose_examples, form_of
+from shipworthy.release.forgotten import forgotten_lists
 from shipworthy.release.judgement import Example, Judgement, Phrase
 from shipworthy.release.policy import Policy, load_policy
 from shipworthy.release.policy_fit import check_fit
@@ -66,7 +67,8 @@ def judge(
     intersections: up to how many group columns are crossed where the policy says `each group`.
     team: file of the people who may waive limits, where the ledger has waivers.
     text: column of the parent's texts, of which the report shows some whose answer changed;
-    examples: their form, `none`, `deidentified` (unless said) or `raw`. Neither is another look.
+    examples: their form, `none`, `deidentified` (unless said) or `raw`; with texts, slices that
+    lost more than the rest are looked for in them too. None of it is another look.
     Raises InputError (with file, row, column or key) where something does not fit; nothing is
     written to the ledger then.
     """
@@ -120,6 +122,10 @@ def judge(
     found = reach_verdict(
         question, ruler, others, notes=tuple(notes), sources=asked_again,
         answers=lambda: _answers(subjects), examples=_examples(subjects, form),
+        forgotten=forgotten_lists(
+            base.predictions, others, base.predictions.texts, form=form,
+            confidence=written.confidence,
+        ),
     )  # fmt: skip
     found = settle(found, written, book, roster=roster)
     return replace(found, seconds=time.monotonic() - started)

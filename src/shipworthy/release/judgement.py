@@ -17,6 +17,7 @@ from shipworthy.core.records import (
     Verdict,
     to_frame,
 )
+from shipworthy.release.forgotten_records import Forgotten
 
 if TYPE_CHECKING:
     import polars as pl
@@ -189,8 +190,12 @@ class Judgement:
     """Waivers that this verdict rests on, expired ones left out."""
     selftest: SelftestEvidence | None = None
     examples: tuple[Example, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    """What each candidate turned wrong, and where; exploratory, no verdict rests on it."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """How the parent was trained: facts, curves, race; empty where it was not trained here."""
+    search: Mapping[str, Any] = field(default_factory=dict)
+    """What a search for candidates tried on validation rows; empty where there was none."""
     approval: Approval | None = None
     """From the ledger, not from the record: sign-offs come after the verdict that they sign."""
     versions: Mapping[str, str] = field(default_factory=dict)

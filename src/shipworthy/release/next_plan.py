@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shipworthy.core.records import Answer, Decision, Outcome
+from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
 from shipworthy.measure.estimates import PairedChange
@@ -143,6 +144,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *_other(asked, candidate, worst),
         *_share(asked, candidate, worst),
         *_untried(asked, candidate, worst),
+        *_batched(asked, candidate, worst),
         *_nearer(asked, candidate, worst),
         *_layers(asked, candidate, worst),
     ]
@@ -177,13 +179,12 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     """A milder share of the same lever, between what was measured."""
     ground = asked.background
     own = ground.recipes.get(candidate)
-    if own is None or own.lever != "prune":
+    if own is None or not _any_share(own):
         return []
-    kept = own.settings.get("keep", [])
     kin = {
         name: float(r.settings["share"])
         for name, r in ground.recipes.items()
-        if r.lever == "prune" and r.settings.get("keep", []) == kept and name in asked.evidence
+        if _any_share(r) and _but_share(r) == _but_share(own) and name in asked.evidence
     }
     most = float(own.settings["share"])
     chosen = [_flips(ground.validation, kin, d) for d in worst]
@@ -202,7 +203,7 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     chance = min(p for p, _ in chances)
     sign = 1.0 if worst[0].side == "at_least" else -1.0
     low, value, high = np.sort(sign * np.quantile(chances[0][1], [0.025, 0.5, 0.975])).tolist()
-    recipe = _pruned(at.share, kept)
+    recipe = _pruned(at.share, own)
     words = told(asked.names[candidate], worst[0])
     words |= {"recipe": recipe, "value": figure(worst[0], value, low, high)}
     return [
@@ -214,11 +215,21 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     ]  # fmt: skip
 
 
-def _pruned(share: float, kept: Sequence[int]) -> str:
-    from shipworthy.compress.recipes import Recipe, written
+def _any_share(recipe: Recipe) -> bool:
+    """Whether single weights become zero, and so many of them as one likes."""
+    return (
+        recipe.lever == "prune" and "share" in recipe.settings and "pattern" not in recipe.settings
+    )
 
-    settings = {"share": share, "keep": list(kept)} if kept else {"share": share}
-    return written(Recipe("", "prune", settings))
+
+def _but_share(recipe: Recipe) -> dict[str, Any]:
+    return {k: v for k, v in recipe.settings.items() if k != "share" and v}
+
+
+def _pruned(share: float, recipe: Recipe) -> str:
+    from shipworthy.compress.recipes import written
+
+    return written(replace(recipe, settings={**recipe.settings, "share": share}))
 
 
 def _flips(
@@ -245,6 +256,8 @@ def _flips(
 def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
     """A recipe at hand that nobody asked for yet, where size or speed keeps a candidate back."""
     ground, first = asked.background, worst[0]
+    if any(d.measure == BATCH_DEPENDENCE for d in worst):
+        return []
     kinds = {MEASURES[d.measure].kind for d in worst}
     if not ground.recipes or not kinds <= {"speed", "fact"}:
         return []
@@ -271,6 +284,27 @@ def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Ne
             )  # fmt: skip
         found.append(step)
     return found[:1]
+
+
+def _batched(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """Ranges that are fixed beforehand, or one by one, where the texts of a batch move answers."""
+    from shipworthy.compress.recipes import fixed_ranges, written
+
+    found = [d for d in worst if d.measure == BATCH_DEPENDENCE and d.decision is Outcome.FAIL]
+    if not found:
+        return []
+    ground, words = asked.background, told(asked.names[candidate], found[0])
+    recipe = ground.recipes.get(candidate)
+    other = None if recipe is None else fixed_ranges(recipe)
+    if other is None or other.name in {r.name for r in ground.recipes.values()}:
+        return [NextStep(candidate, said("next.one_by_one", words), math.nan, math.nan)]
+    words["recipe"] = written(other)
+    return [
+        NextStep(
+            candidate, said("next.fixed_ranges", words), math.nan, math.nan,
+            recipe=written(other), cost_minutes=ground.minutes.get(candidate, 0.0),
+        )
+    ]  # fmt: skip
 
 
 def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
@@ -317,7 +351,8 @@ def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
 
 def keeps_parts(recipe: Recipe) -> bool:
     """Say whether a recipe can leave some parts of the model as they are."""
-    return recipe.lever == "prune" or recipe.settings.get("weights") in ("int8", "int4")
+    weights = recipe.lever == "prune" and "share" in recipe.settings
+    return weights or recipe.settings.get("weights") in ("int8", "int4")
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:

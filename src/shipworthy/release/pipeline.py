@@ -29,9 +29,11 @@ from shipworthy.core.ledger_lines import ledger_now
 from shipworthy.core.lock import hold
 from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
+from shipworthy.release import batching
 from shipworthy.release.approvals import approved, open_place, renew
 from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
+from shipworthy.release.candidate_stages import make_candidates
 from shipworthy.release.contamination import asks
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
@@ -48,7 +50,6 @@ from shipworthy.release.run_folder import check_copies, put_together, write_docu
 from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
-    from shipworthy.compress.recipes import Recipe
     from shipworthy.release.project import Project
 
 STAGES = ("data", "train", "candidates", "validation", "speed", "test")
@@ -77,6 +78,7 @@ class Bench:
     everyone: the parent first. skipped: recipes that the budget did not reach.
     answers: the stage of each one's answers by split. contamination: None where no limit asks.
     probes: of the model that training started from, then of everyone; () where no limit asks.
+    batches: of everyone, what the other texts of a batch change; () where no limit asks.
     """
 
     shop: Workshop
@@ -89,6 +91,7 @@ class Bench:
     started: float
     contamination: Stage | None = None
     probes: tuple[Stage, ...] = ()
+    batches: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +189,7 @@ def reach(
     if only == "train":
         return None
     failures = Failures()
-    candidates, skipped = _candidates(shop, data, parent, failures)
+    candidates, skipped = make_candidates(shop, data, parent, failures)
     everyone = (parent, *candidates)
     if only == "candidates":
         failures.stop()
@@ -201,8 +204,9 @@ def reach(
     contamination = shop.contamination(data) if asks(policy) else None
     probes = tuple(map(shop.probes, (None, *everyone))) if asked_probes(policy) else ()
     bench = Bench(
-        shop, policy, data, everyone, skipped, speed, answers, started, contamination, probes
-    )
+        shop, policy, data, everyone, skipped, speed, answers, started, contamination, probes,
+        tuple(batching.stage(shop, data, m) for m in everyone) if batching.asks(policy) else (),
+    )  # fmt: skip
     nominated = _nominated(bench)
     if ledger is not None:
         answers["test"] = _answers(shop, data, everyone, "test", failures)
@@ -236,38 +240,6 @@ def _answers(
         for one in everyone
     ]
     return tuple(stage for stage in found if stage is not None)
-
-
-def _candidates(
-    shop: Workshop, data: Stage, parent: Made, failures: Failures
-) -> tuple[tuple[Made, ...], tuple[str, ...]]:
-    """Make candidates until the budget is spent; return them, and the recipes that are left."""
-    from shipworthy.compress.recipes import expand
-
-    found: list[Made] = []
-    recipes = expand(shop.project.compress)
-    for place, recipe in enumerate(recipes):
-        # What is cached counts as what it took, so that a second run makes the same candidates.
-        if sum(m.stage.seconds for m in found) > 60 * shop.project.compress.budget_minutes:
-            return tuple(found), tuple(r.name for r in recipes[place:])
-        one = failures.attempt(
-            f"candidate {recipe.name}", partial(_candidate, shop, data, parent, recipe)
-        )
-        if one is not None:
-            found.append(one)
-    return tuple(found), ()
-
-
-def _candidate(shop: Workshop, data: Stage, parent: Made, recipe: Recipe) -> Made:
-    stage = shop.compress(parent.folder, parent.candidate.artefact_digest, recipe, data=data)
-    return made(
-        stage,
-        recipe.name,
-        recipe.lever,
-        parents=(parent.candidate.id,),
-        settings=dict(recipe.settings),
-        seed=shop.project.seed,
-    )
 
 
 def _nominated(bench: Bench) -> tuple[str, ...]:
@@ -340,7 +312,7 @@ def _inputs(bench: Bench, split: str) -> dict[str, str]:
     found = {"rows": bench.data.digest, "speed": bench.speed.digest, **answers}
     if bench.contamination is not None:
         found["contamination"] = bench.contamination.digest
-    found |= {stage.name: stage.digest for stage in bench.probes}
+    found |= {stage.name: stage.digest for stage in (*bench.probes, *bench.batches)}
     preferences = bench.shop.project.probes.preferences
     if bench.probes and preferences is not None:
         found["preferences"] = digest_file(preferences)
@@ -387,7 +359,3 @@ def _forget_expired(reached: Reached, ledger: Ledger | None) -> bool:
     for stage in old:
         bench.shop.cache.forget(stage)
     return True
-
-
-def _plain(settings: Any) -> dict[str, Any]:
-    return dict(settings.model_dump(mode="json"))

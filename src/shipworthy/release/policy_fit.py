@@ -68,8 +68,11 @@ def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]
         return _said("baseline")
     if kind in ("speed", "fact", "probe") and limit.slices != "all":
         return _said("once", measure=limit.measure)
-    if MEASURES[limit.measure].of_data and limit.relative_to != "none":
-        return _said("change", measure=limit.measure)
+    if limit.relative_to != "none":
+        if MEASURES[limit.measure].of_data:
+            return _said("change", measure=limit.measure)
+        if MEASURES[limit.measure].alone:
+            return _said("alone", measure=limit.measure)
     ratio = kind in ("speed", "fact") and limit.relative_to != "none"
     if ratio and not isinstance(limit.bound, str) and limit.bound <= 0:
         return _said("ratio", measure=limit.measure, bound=limit.bound)

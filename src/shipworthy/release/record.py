@@ -3,6 +3,7 @@
     measurements.parquet    every number about a candidate, columns of `Measurement`
     decisions.parquet       what each limit made of them, columns of `Decision`
     answers.parquet         who answered what on which row, without texts (`answers_table`)
+    forgotten.parquet       slices that lost more than the rest, exploratory (`forgotten_records`)
     verdict.json            limits, candidates, verdicts, notes: all else, written last
     report.html             the page
 
@@ -35,6 +36,13 @@ from shipworthy.core.records import (
     to_frame,
 )
 from shipworthy.release.answers_table import ANSWERS, answers_bytes
+from shipworthy.release.forgotten_records import (
+    FORGOTTEN,
+    ForgottenSlice,
+    from_document,
+    slices_bytes,
+    to_document,
+)
 from shipworthy.release.judgement import (
     Example,
     Judgement,
@@ -53,6 +61,7 @@ VERDICT = "verdict.json"
 REPORT = "report.html"
 
 _FORMAT = 2
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 def write_record(judgement: Judgement, folder: Path | str) -> Path:
@@ -68,6 +77,10 @@ def write_record(judgement: Judgement, folder: Path | str) -> Path:
     write_atomically(place / DECISIONS, _parquet(to_frame(decisions, Decision)))
     if judgement.answers is not None:
         write_atomically(place / ANSWERS, answers_bytes(judgement.answers()))
+    if judgement.forgotten:
+        write_atomically(place / FORGOTTEN, slices_bytes(judgement.forgotten))
+    else:
+        (place / FORGOTTEN).unlink(missing_ok=True)
     page = write_report(judgement, place / REPORT)
     document = json.dumps(_document(judgement), ensure_ascii=False, indent=1)
     write_atomically(place / VERDICT, document)
@@ -87,12 +100,17 @@ def read_record(folder: Path | str) -> Judgement:
         raise InputError(text("error.record.version", path=place / VERDICT))
     measurements = _read(place / MEASUREMENTS, _frame)
     decisions = _read(place / DECISIONS, _frame)
-    lacking = {f.name for f in fields(Measurement)} - set(measurements.columns)
-    if lacking:
-        raise _damaged(place / MEASUREMENTS, ", ".join(sorted(lacking)))
+    # Records of before there was such a list have none.
+    losses = _read(place / FORGOTTEN, _frame) if document.get("forgotten") else None
+    for name, frame, kind in (
+        (MEASUREMENTS, measurements, Measurement), (FORGOTTEN, losses, ForgottenSlice),
+    ):  # fmt: skip
+        lacking = {f.name for f in fields(kind)} - set(() if frame is None else frame.columns)
+        if frame is not None and lacking:
+            raise _damaged(place / name, ", ".join(sorted(lacking)))
     try:
-        found = _judgement(document, measurements, decisions)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        found = _judgement(document, measurements, decisions, losses)
+    except _MISFITS as error:
         raise _damaged(place, f"{type(error).__name__}: {error}") from error
     if any(d.run != found.run for d in found.decisions):
         raise _damaged(place / DECISIONS, text("error.record.other_run"))
@@ -144,11 +162,15 @@ def _document(judgement: Judgement) -> dict[str, Any]:
         "waivers": [asdict(w) for w in judgement.waivers],
         "selftest": None if judgement.selftest is None else asdict(judgement.selftest),
         "examples": [asdict(e) for e in judgement.examples],
+        "forgotten": [to_document(one) for one in judgement.forgotten],
     }
 
 
 def _judgement(
-    document: Mapping[str, Any], measurements: pl.DataFrame, decisions: pl.DataFrame
+    document: Mapping[str, Any],
+    measurements: pl.DataFrame,
+    decisions: pl.DataFrame,
+    losses: pl.DataFrame | None,
 ) -> Judgement:
     names = {f.name for f in fields(Judgement)}
     kept = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in names}
@@ -169,7 +191,11 @@ def _judgement(
         "waivers": tuple(Waiver(**w) for w in document["waivers"]),
         "selftest": _selftest(document["selftest"]),
         "examples": tuple(Example(**e) for e in document["examples"]),
+        "forgotten": ()
+        if losses is None
+        else tuple(from_document(one, losses) for one in document["forgotten"]),
         "training": document.get("training", {}),
+        "search": document.get("search", {}),
     }
     return Judgement(**values)
 

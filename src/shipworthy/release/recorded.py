@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.digest import digest_file, files_below
 from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.card_origins import ORIGINS
-from shipworthy.release.places import PROJECT
+from shipworthy.release.forgotten_records import FORGOTTEN
+from shipworthy.release.places import PROJECT, TRIALS
 from shipworthy.release.record import DECISIONS, MEASUREMENTS, VERDICT
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from shipworthy.release.judgement import Judgement
 
 
-_BESIDE = (PROJECT, ANSWERS, ORIGINS)
+_BESIDE = (PROJECT, ANSWERS, FORGOTTEN, ORIGINS, TRIALS)
 """Files of a run folder, where they are there, whose digests stand in the line of the verdict."""
 _FILES_PER_LINE = 500
 

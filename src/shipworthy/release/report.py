@@ -24,11 +24,13 @@ from shipworthy.release.approval_rows import approval_rows
 from shipworthy.release.candidates import candidates_table
 from shipworthy.release.evidence import evidence, percent
 from shipworthy.release.example_rows import example_rows
+from shipworthy.release.forgotten_section import forgotten_section
 from shipworthy.release.headings import candidates_heading
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
 from shipworthy.release.panels import frontier_section, groups
+from shipworthy.release.search_rows import search_section
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
@@ -97,8 +99,10 @@ def _context(asked: Survey) -> dict[str, Any]:
         "candidates": candidates_table(asked),
         "groups": groups(asked),
         "examples": example_rows(asked),
+        "forgotten": forgotten_section(asked),
         "panel_height": charts.PANEL_ROW,
         "frontier": frontier_section(asked),
+        "search": search_section(judgement.search),
         "training": training_section(judgement.training),
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
         "not_measured": [phrase(p) for p in judgement.not_measured],

@@ -146,6 +146,16 @@ class Models(Source):
         train, texts = (self._part(name)[settings.text] for name in ("train", split))
         return {(MEASURE, "none"): share_of(overlaps(settings, train, texts), settings)}
 
+    def _batched(self, folder: Path) -> Numbers:
+        from shipworthy.measure.batching import MEASURE
+        from shipworthy.release.batching import estimate_of, measured
+
+        if MEASURE not in self.judgement.measurements["measure"].to_list():
+            return {}
+        texts = self._part("validation")[self.project.data.text].to_list()
+        found = measured(folder, texts, seed=self.project.seed)
+        return {(MEASURE, "none"): estimate_of(found)}
+
     def _part(self, split: str) -> pl.DataFrame:
         return self.rows.part(split)
 
@@ -175,6 +185,7 @@ class Models(Source):
                 ("size_mb", "none"): size,
                 (LICENCES, "none"): forbidding(parts),
                 **self._contaminated,
+                **self._batched(folder),
             }
             answered = self._answers(candidate, folder)
             self._subjects[candidate.id] = Subject(candidate, answered, numbers)

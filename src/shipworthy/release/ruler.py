@@ -111,7 +111,7 @@ class Ruler:
         own = subject.numbers.get((measure, "none"))
         parent = self.parent.numbers.get((measure, "none"))
         if relative_to == "parent" and isinstance(own, Fact) and isinstance(parent, Fact):
-            if not np.all(parent.value):
+            if MEASURES[measure].alone or not np.all(parent.value):
                 return Unmeasured("not_measured")
             return Fact(np.asarray(own.value) / np.asarray(parent.value))
         return Unmeasured("not_measured")

@@ -15,7 +15,7 @@ from shipworthy.release.answers_table import ANSWERS
 from shipworthy.release.card_names import NAMES, Kind
 from shipworthy.release.card_origins import ORIGINS
 from shipworthy.release.contamination import FILE as CONTAMINATION
-from shipworthy.release.places import LEDGER, PROJECT
+from shipworthy.release.places import LEDGER, PROJECT, TRIALS
 from shipworthy.release.record import read_record
 from shipworthy.release.settle import keep, settle
 
@@ -47,8 +47,9 @@ def put_together(
     if written:
         write_atomically(folder / PROJECT, written)
     link_into(measured, folder, names=(ANSWERS, ORIGINS))
-    if (measured / CONTAMINATION).is_file():
-        link_into(measured, folder, names=(CONTAMINATION,))
+    for name in (CONTAMINATION, TRIALS):
+        if (measured / name).is_file():
+            link_into(measured, folder, names=(name,))
     # Whoever waives or signs at this moment waits, so that a record is of one writer.
     with nullcontext() if ledger is None else ledger.locked():
         keep(settle(read_record(measured), policy, ledger, roster=roster), folder, ledger, by=by)

@@ -26,6 +26,9 @@ _INSIDE = 1.4
 _INWARD, _OUTWARD = -0.01, 0.25
 """How far from its bound a share or an effect of a good and of a bad model lies."""
 
+_MOVED = 0.05
+"""How far a batch moves a probability of the model that is planted for it, at least."""
+
 _NO_LIMIT = 10.0
 _NOISE = 0.01
 _SEED = 20_260_101
@@ -73,6 +76,8 @@ class Machine:
         value = bound * EXCESS if low else bound / EXCESS
         if MEASURES[limit.measure].of_data and low and bound < 1.0:
             value = 1.0  # all rows, or one part more
+        if MEASURES[limit.measure].alone:
+            value = min(max(value, _MOVED), 1.0)  # no probability moves by more than 1
         return {**self.good, **self._numbers("beyond", {limit.measure: value})}
 
     def _numbers(self, name: str, values: Mapping[str, float]) -> Numbers:

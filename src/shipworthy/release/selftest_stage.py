@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shipworthy.core.records import Answer, Decision, Limit, Outcome
+from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import decide_candidate, decide_run
 from shipworthy.measure.licences import MEASURE as LICENCES
@@ -32,7 +33,7 @@ PLAUSIBLE = 0.5
 
 COIN = Plant("random")
 
-_OWN = {LICENCES: "unlicensed", CONTAMINATED: "contaminated"}
+_OWN = {LICENCES: "unlicensed", CONTAMINATED: "contaminated", BATCH_DEPENDENCE: "swayed"}
 """Kinds of bad models that only a limit on their own measure is there to hold."""
 
 

@@ -138,11 +138,12 @@ class Bench:
     def variant(self, parts: Sequence[FloatPart]) -> tuple[Recipe, Made, Stage]:
         """Make a candidate that keeps parts, and ask it about validation."""
         from shipworthy.compress.recipes import keeping
+        from shipworthy.release.candidate_stages import compress
         from shipworthy.release.made import made
 
         recipe = keeping(self.recipe, parts)
         digest = self.parent.candidate.artefact_digest
-        stage = self.shop.compress(self.parent.folder, digest, recipe, data=self.data)
+        stage = compress(self.shop, self.parent.folder, digest, recipe, data=self.data)
         one = made(
             stage, recipe.name, recipe.lever, parents=(self.parent.candidate.id,),
             settings=dict(recipe.settings), seed=self.candidate.candidate.seed,

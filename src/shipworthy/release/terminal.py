@@ -17,6 +17,7 @@ from shipworthy.release.candidates import COSTS, QUALITY, Frame
 from shipworthy.release.cells import Column, clean, pad, table, width, wrap
 from shipworthy.release.display import measure_name, shown, text
 from shipworthy.release.evidence import percent
+from shipworthy.release.forgotten_words import terminal_lines
 from shipworthy.release.judgement import Judgement, NextStep
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
@@ -253,6 +254,7 @@ class _Page:
         lines.append("")
         facts = [(text("report.next.heading"), _step(s)) for s in judgement.next_steps]
         facts += [(text("report.not_measured.heading"), phrase(p)) for p in judgement.not_measured]
+        facts += [(text("forgotten.label"), said) for said in terminal_lines(self.survey)]
         if report:
             facts.append((text("terminal.report"), report))
         facts.append((text("report.evidence.heading"), self._evidence()))

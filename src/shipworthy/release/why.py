@@ -11,6 +11,8 @@ from shipworthy.core.locale import text
 from shipworthy.core.stage_changes import changes
 from shipworthy.core.stages import StageCache
 from shipworthy.release.artefacts import PARENT
+from shipworthy.release.batching import asks as asks_batches
+from shipworthy.release.batching import stage_name
 from shipworthy.release.contamination import asks
 from shipworthy.release.pipeline import look
 from shipworthy.release.places import CACHE
@@ -90,16 +92,19 @@ def stage_names(project: Project) -> list[str]:
     """Return the names of all stages of a project."""
     from shipworthy.compress.recipes import expand
 
+    policy = project.policy.policy()
     candidates = [recipe.name for recipe in expand(project.compress)]
     everyone = [PARENT, *candidates]
     return [
         "data",
         *(["race"] if project.train.race is not None else []),
         "train",
+        *(["search"] if project.compress.search else []),
         *(f"candidate {name}" for name in candidates),
         *(f"validation {name}" for name in everyone),
         "speed",
-        *(["contamination"] if asks(project.policy.policy()) else []),
+        *(["contamination"] if asks(policy) else []),
+        *(map(stage_name, everyone) if asks_batches(policy) else []),
         "nomination",
         *(f"test {name}" for name in everyone),
         "test rows",

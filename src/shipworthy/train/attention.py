@@ -86,6 +86,11 @@ def documents(runs: tuple[tuple[int, int], ...]) -> Iterator[None]:
         _state.reset(token)
 
 
+def current_runs() -> tuple[tuple[int, int], ...] | None:
+    """Return documents and length of each run of the pack at hand; None where there is no pack."""
+    return _state.get().runs
+
+
 def _register() -> None:
     from transformers.masking_utils import AttentionMaskInterface
     from transformers.modeling_utils import AttentionInterface

@@ -52,7 +52,8 @@ class History:
     def state(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
         pending = {"loss": self._loss, "rows": self._rows, "rate": self._rate}
-        return {"points": self._points, "pending": pending}
+        # Copied: a checkpoint is written down behind the next steps, which add to the points.
+        return {"points": [dict(point) for point in self._points], "pending": pending}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take what `state` returned."""

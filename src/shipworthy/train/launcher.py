@@ -62,6 +62,8 @@ def fit_in_group(given: Given, layout: ParallelSettings) -> Fitted:
     environment = {
         "OMP_NUM_THREADS": str(max(1, threads() // layout.processes)),
         "TOKENIZERS_PARALLELISM": "false",
+        # Else processes that are started anew read the addresses of those that ended, and wait.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         **os.environ,
         "SHIPWORTHY_PROGRESS": "off",
         "SHIPWORTHY_LANG": language(),
@@ -155,6 +157,8 @@ def write_job(given: Given, layout: ParallelSettings) -> Path:
         "cache": None if given.cache is None else str(given.cache),
         "tokens": given.tokens,
         "language": None if given.language is None else asdict(given.language),
+        "weight": given.weight,
+        "hold_zeros": given.hold_zeros,
     }
     write_atomically(work / JOB, json.dumps(job))
     return work / JOB

@@ -36,13 +36,14 @@ from shipworthy.train.checkpoints import Checkpoints
 from shipworthy.train.execution import OneProcess
 from shipworthy.train.fitted import Fitted
 from shipworthy.train.language import language_rows
+from shipworthy.train.lesson import check_lesson
 from shipworthy.train.metrics import FILE as METRICS
 from shipworthy.train.metrics import Metrics, memory_mb
 from shipworthy.train.microbatches import LabelledRows
 from shipworthy.train.objectives import Classification, NextToken
 from shipworthy.train.packing import Reason, choose
 from shipworthy.train.precision import Precision, autocast, resolve
-from shipworthy.train.regularization import set_dropout
+from shipworthy.train.regularization import hold_zeros, set_dropout
 from shipworthy.train.run import Run
 from shipworthy.train.run_state import put
 from shipworthy.train.selection import class_numbers, require_classes, select
@@ -55,7 +56,10 @@ if TYPE_CHECKING:
 
     from shipworthy.model.checkpoint import RuntimeInfo
     from shipworthy.train.execution import Execution
+    from shipworthy.train.form import Form
+    from shipworthy.train.lesson import Lesson
     from shipworthy.train.mesh import Group
+    from shipworthy.train.objectives import Objective
     from shipworthy.train.packing import Caller
     from shipworthy.train.settings import TrainSettings
 
@@ -82,6 +86,10 @@ class Given:
     cache: Path | None
     tokens: int | None
     language: RuntimeInfo | None
+    weight: str | None
+    hold_zeros: bool
+    form: Form | None = None
+    lesson: Lesson | None = None
 
 
 def fit(
@@ -101,6 +109,10 @@ def fit(
     cache: Path | None = None,
     tokens: int | None = None,
     language: RuntimeInfo | None = None,
+    weight: str | None = None,
+    hold_zeros: bool = False,
+    form: Form | None = None,
+    lesson: Lesson | None = None,
 ) -> Fitted:
     """Fine-tune a model and write it to `out`: a classifier, or what `language` describes.
 
@@ -110,8 +122,11 @@ def fit(
     [0, 2**32); with the same libraries, processor, layout and number of threads it gives the same
     bytes. checkpoint_seconds: in place of the settings' own. cache: folder of tokenised texts that
     outlives the run; without it they lie in `work`. tokens: after which the run ends, in place of
-    the settings' epochs. A layout of several processes is
-    started here, unless this is one of them already; then every process calls it alike.
+    the settings' epochs. weight: column of `rows` that says how much each counts, above 0, for
+    classifiers. hold_zeros: leave weights that are zero at the start zero, in one process. form: of
+    a classifier while it is trained, and lesson: another loss or forward pass of one, both in one
+    process. A layout of several processes is started here, unless this is one of them already;
+    then every process calls it alike.
     Raises DataError, ModelError or SettingsError where something does not fit or the loss diverges.
     """
     layout = mesh.resolve(settings.parallel)
@@ -119,8 +134,11 @@ def fit(
     given = Given(
         model_folder, rows, calibration, text, label, classes, settings, seed, out, work, unit,
         interval if checkpoint_seconds is None else checkpoint_seconds, cache,
-        tokens, language,
+        tokens, language, weight, hold_zeros, form, lesson,
     )  # fmt: skip
+    if form is not None and layout.processes > 1:
+        raise ValueError(f"the form {form.name!r} is trained in one process")
+    check_lesson(lesson, layout.processes, language=language is not None)
     if settings.lora is not None:
         lora.check_layout(layout)
     if layout.processes > 1 and not mesh.inside():
@@ -150,6 +168,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     precision = resolve(settings.precision)
     identity = fingerprint(given, train, calibration, precision)
     caller, reason = choose(module, train, settings.packing)
+    objective = _objective(given, module, caller, train)
     execution = laid_out(
         module, caller, group, train=train, precision=precision, copies=settings.copies
     )
@@ -160,12 +179,7 @@ def _fit(given: Given, group: Group) -> Fitted:
     kept.sweep()
     run = Run(
         execution, caller, train, calibration,
-        objective=(
-            Classification(regularization.label_smoothing, regularization.r_drop)
-            if given.language is None
-            else NextToken(regularization.label_smoothing)
-        ),
-        settings=settings, seed=given.seed, token_budget=0,
+        objective=objective, settings=settings, seed=given.seed, token_budget=0,
         metrics=_metrics(given, config, train, execution, precision), tokens=given.tokens,
     )  # fmt: skip
     found = _budget(run, config, precision, group)
@@ -201,11 +215,16 @@ def _fit(given: Given, group: Group) -> Fitted:
         whole = module if group.processes == 1 else _opened(given)[0]
         set_dropout(whole, regularization.dropout, attention=regularization.attention_dropout)
         put(dict(whole.named_parameters()), weights)
+        if given.lesson is not None:
+            given.lesson.end(whole)
         if settings.lora is not None:
             place = given.out.parent / lora.FOLDER
             lora.save_adapter(whole, settings.lora, place, base=str(given.model_folder.name))
             whole = lora.merge_adapters(whole)
-        save_model(given.out, whole.cpu(), tokenizer, _info(given))
+        whole = whole.cpu()
+        if given.form is not None:
+            given.form.finish(whole)
+        save_model(given.out, whole, tokenizer, _info(given))
         os.replace(given.work / METRICS, given.out.parent / METRICS)
     if group.rank == 0:
         shutil.rmtree(given.work / TOKENS, ignore_errors=True)
@@ -219,13 +238,27 @@ def _opened(given: Given) -> tuple[nn.Module, Any]:
 
     length = given.settings.max_length
     if given.language is None:
-        return load_pretrained(
+        found = load_pretrained(
             given.model_folder, classes=given.classes, max_length=length, seed=given.seed
         )
+        if given.form is not None:
+            given.form.prepare(found[0])
+        if given.hold_zeros:  # of the parameters that are trained
+            hold_zeros(found[0])
+        return found
     module, tokenizer = load_language_pretrained(given.model_folder, max_length=length)
     if given.settings.lora is not None:
         module = lora.add_adapters(module, given.settings.lora, seed=given.seed)
     return module, tokenizer
+
+
+def _objective(given: Given, module: nn.Module, caller: Caller, train: LabelledRows) -> Objective:
+    """Return what is made small; a lesson may change the model for it."""
+    regularization = given.settings.regularization
+    if given.language is not None:
+        return NextToken(regularization.label_smoothing)
+    plain = Classification(regularization.label_smoothing, regularization.r_drop, train.weights)
+    return plain if given.lesson is None else given.lesson.begin(module, caller, train, plain)
 
 
 def _info(given: Given) -> RuntimeInfo:
@@ -285,7 +318,10 @@ def _encoded(given: Given, tokenizer: Any, module: Any) -> tuple[LabelledRows, L
             tokenizer, frame[given.text].to_list(), max_length=given.settings.max_length,
             cache=given.cache or given.work / TOKENS,
         )  # fmt: skip
-        return LabelledRows(ids, labels, int(module.config.pad_token_id))
+        weights = None
+        if given.weight is not None and split == "train":
+            weights = frame[given.weight].cast(float).to_numpy()
+        return LabelledRows(ids, labels, int(module.config.pad_token_id), weights=weights)
 
     train = rows(chosen, "train")
     if given.language is None:
@@ -303,6 +339,9 @@ def fingerprint(
             "settings": given.settings.recipe(),
             "seed": given.seed,
             "tokens": given.tokens,
+            **({"hold_zeros": True} if given.hold_zeros else {}),
+            **({} if given.form is None else {"form": given.form.name}),
+            **({} if given.lesson is None else {"lesson": dict(given.lesson.identity)}),
             "language": None if given.language is None else asdict(given.language),
             "rows": [part.digest for part in (train, calibration)],
             "precision": precision,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 HANDED = "SHIPWORTHY_HANDED"
 """Set in the environment of processes that were started with a job in their hands."""
+
+JOIN_SECONDS = 120.0
+"""Time in which the processes of one machine find one another."""
 
 AXES = ("pipeline", "data", "shard", "tensor")
 # What model configurations call these numbers.
@@ -126,14 +131,39 @@ def group(layout: ParallelSettings) -> Iterator[Group]:
     from torch.distributed.device_mesh import init_device_mesh
 
     ours = not distributed.is_initialized()
-    join()
+    shape = tuple(getattr(layout, axis) for axis in AXES)
     try:
-        shape = tuple(getattr(layout, axis) for axis in AXES)
-        mesh = init_device_mesh(compute_device(), shape, mesh_dim_names=AXES)
+        with _in_time():
+            join()
+            mesh = init_device_mesh(compute_device(), shape, mesh_dim_names=AXES)
         yield Group(distributed.get_rank(), started, layout, mesh)
     finally:
         if ours:
             leave()
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """End this process where the block takes longer than `JOIN_SECONDS`, so that it is restarted.
+
+    Processes on one machine that are started anew while others end may each wait for the other to
+    connect, which torch would let them do for half an hour. Elsewhere a group may well take longer.
+    """
+    if not handed():
+        yield
+        return
+
+    def give_up() -> None:
+        print(text("error.mesh.join", seconds=f"{JOIN_SECONDS:g}"), file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(JOIN_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def check_layout(layout: ParallelSettings, config: Mapping[str, Any], global_rows: int) -> None:

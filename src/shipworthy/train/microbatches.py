@@ -22,13 +22,15 @@ class LabelledRows:
     """Encoded texts with the number of the class of each.
 
     labels: int64, shape (n,). starts: for language models the place, at least 1, from which on the
-    tokens of each text are predicted, shape (n,); None for classifiers.
+    tokens of each text are predicted, shape (n,); None for classifiers. weights: how much each row
+    counts, above 0, shape (n,); None where all count alike.
     """
 
     encoded: Texts
     labels: NDArray[np.int64]
     pad_token_id: int
     starts: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,8 +42,9 @@ class LabelledRows:
         if known is None:
             taken = self.encoded.take(np.arange(len(self)))
             known = digest_bytes(taken.token_ids.tobytes() + taken.offsets.tobytes())
-        told = self.labels if self.starts is None else self.starts
-        return digest_json([known, digest_bytes(np.ascontiguousarray(told).tobytes())])
+        told = [(self.labels if self.starts is None else self.starts).tobytes()]
+        told += [] if self.weights is None else [self.weights.tobytes()]
+        return digest_json([known, *map(digest_bytes, told)])
 
     @property
     def tokens(self) -> int:

@@ -41,26 +41,34 @@ class Classification:
     smoothing: s; the target of a row is 1 - s + s/k for its class and s/k for the k - 1 others
     (Szegedy et al. 2016, sec. 7). r_drop: weight of the disagreement between two passes over a row
     under different dropout (Liang et al. 2021, eq. 3); above 0 the logits are those of the first
-    pass, then those of the second.
+    pass, then those of the second. weights: how much each training row counts, in place of 1.
     """
 
     smoothing: float = 0.0
     r_drop: float = 0.0
+    weights: NDArray[np.float64] | None = None
 
     def weight(self, data: LabelledRows, rows: NDArray[np.int64]) -> float:
-        """Return the number of rows."""
-        return float(len(rows))
+        """Return the number of rows, or the sum of their weights."""
+        return float(len(rows) if data.weights is None else data.weights[rows].sum())
 
     def loss_sum(self, logits: Tensor, micro: MicroBatch) -> Tensor:
         """Return the summed loss of the rows; with R-Drop the mean of both passes counts."""
         values = logits.float()
-        labels = micro.labels.repeat(2 if self.r_drop > 0 else 1)
-        total = cross_entropy(values, labels, label_smoothing=self.smoothing, reduction="sum")
+        copies = 2 if self.r_drop > 0 else 1
+        labels = micro.labels.repeat(copies)
+        counts = None
+        if self.weights is None:
+            total = cross_entropy(values, labels, label_smoothing=self.smoothing, reduction="sum")
+        else:
+            counts = torch.from_numpy(self.weights[micro.rows]).to(values)
+            each = cross_entropy(values, labels, label_smoothing=self.smoothing, reduction="none")
+            total = (each * counts.repeat(copies)).sum()
         if self.r_drop == 0.0:
             return total
         first, second = log_softmax(values, -1).chunk(2)
-        apart = kl_div(first, second, reduction="sum", log_target=True)
-        back = kl_div(second, first, reduction="sum", log_target=True)
+        apart = _divergence(first, second, counts)
+        back = _divergence(second, first, counts)
         # The paper adds both cross entropies and half of each divergence; halved, that is the mean.
         return total / 2 + self.r_drop * (apart + back) / 4
 
@@ -91,6 +99,14 @@ class NextToken:
         """Return the summed cross entropy without smoothing, and how many tokens are right."""
         assert micro.targets is not None
         return _scored(logits, micro.targets)
+
+
+def _divergence(found: Tensor, wanted: Tensor, counts: Tensor | None) -> Tensor:
+    """Return the summed divergence of the rows of two tables of log-probabilities, nats."""
+    if counts is None:
+        return kl_div(found, wanted, reduction="sum", log_target=True)
+    rows = kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+    return (rows * counts).sum()
 
 
 def _scored(logits: Tensor, wanted: Tensor) -> tuple[float, float]:

@@ -1,13 +1,15 @@
-"""Dropout of a model: which of it is put in, and what its configuration says of it."""
+"""Dropout of a model, and weights that are held at zero."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipworthy.train.dropout import install
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 # What model configurations call the dropout of hidden values, and of attention weights.
 _HIDDEN = (
@@ -29,3 +31,17 @@ def set_dropout(module: nn.Module, probability: float, *, attention: float = 0.0
         for name in names:
             if isinstance(getattr(config, name, None), float):
                 setattr(config, name, value)
+
+
+def hold_zeros(module: nn.Module) -> None:
+    """Take the gradient from weights of matrices that are zero: AdamW then leaves them so."""
+    for parameter in module.parameters():
+        if parameter.dim() == 2:
+            zero = parameter.detach() == 0
+            if bool(zero.any()):
+                held: Any = parameter
+                held.register_hook(_without(zero))
+
+
+def _without(zero: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda gradient: gradient.masked_fill(zero, 0.0)
