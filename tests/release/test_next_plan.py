@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shipworthy.compress import Recipe
+from shipworthy.compress import CompressSettings, Recipe, expand
+from shipworthy.compress.recipes import repaired
 from shipworthy.core.locale import set_language
 from shipworthy.core.records import Answer, Limit, Slice
+from shipworthy.core.yaml import parse_yaml
 from shipworthy.measure.decide import Evidence, decide_candidate
 from shipworthy.measure.estimates import Estimate, Fact, Mean, PairedChange, Rate, Spread
 from shipworthy.release.judgement import NextStep, Phrase
@@ -154,7 +156,8 @@ def test_layers_are_to_be_looked_into_where_the_recipe_can_keep_some(
     recipe: Recipe, looked: bool
 ) -> None:
     found = steps({"a": [change(80, 5)]}, recipes={"a": recipe}, minutes={"a": 1.5}, parts=7)
-    assert keys(found) == (["next.layers.group"] if looked else ["next.milder"])
+    repair = "next.milder" if recipe.name == "bf16" else "next.repair.group"
+    assert keys(found) == (["next.layers.group"] if looked else [repair])
     if looked:
         assert found[0].cost_minutes == pytest.approx(10.5)
         assert "`shipworthy next runs/r1`, about 10 min" in phrase(found[0].phrase)
@@ -184,6 +187,56 @@ def test_weights_that_cost_a_group_are_rounded_nearer_to_the_parent(
     both = {"a": Recipe("x", "quantize", {"gguf": "Q4_0"}), "b": Recipe("gguf-q4-k-m", "", {})}
     assert keys(steps({"a": [change(80, 5)]}, recipes=both, run="")) == ["next.milder"]
     assert "next.nearer" not in keys(steps({"a": [size(450)]}, recipes=both, run=""))
+
+
+def _recipe(asked: Any) -> Recipe:
+    (found,) = expand(CompressSettings.model_validate({"recipes": [asked]}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "proposed"),
+    [
+        ({"neurons": 0.5}, "{neurons: {share: 0.5, balance: groups}}"),
+        (
+            {"steps": [{"layers": [0, 2]}, "int8"]},
+            "{steps: [{layers: [0, 2]}, {recover: {balance: groups}}, int8]}",
+        ),
+        (
+            {"steps": [{"layers": [0]}, {"recover": {"balance": "groups"}}, "int8"]},
+            "{steps: [{layers: [0]}, {recover: {balance: groups}}, int8,"
+            " {threshold: {balance: groups}}]}",
+        ),
+        (
+            {"steps": [{"distill": {"layers": [0]}}, "int8"]},
+            "{steps: [{distill: {layers: [0], balance: groups}}, int8]}",
+        ),
+    ],
+    ids=str,
+)
+def test_a_shape_that_costs_a_group_is_repaired_step_by_step(asked: Any, proposed: str) -> None:
+    found = steps({"a": [change(80, 5)]}, recipes={"a": _recipe(asked)}, run="")
+    (step,) = found
+    assert (step.phrase.key, step.recipe) == ("next.repair.group", proposed)
+    assert proposed in phrase(step.phrase)
+    # What is proposed can be made, and is not proposed again where it was.
+    made = _recipe(parse_yaml(proposed).data)
+    both = {"a": _recipe(asked), "b": made}
+    assert keys(steps({"a": [change(80, 5)]}, recipes=both, run="")) == ["next.milder"]
+
+
+def test_repairs_come_to_an_end() -> None:
+    recipe, names = _recipe({"neurons": 0.5}), []
+    while (after := repaired(recipe, groups=True)) is not None:
+        recipe = after
+        names.append(recipe.name)
+    assert names == [
+        "neurons-50-groups",
+        "neurons-50-groups+recover-groups",
+        "neurons-50-groups+recover-groups+threshold-groups",
+    ]
+    assert repaired(_recipe("int8"), groups=True) is None
+    assert repaired(_recipe({"prune": 0.5}), groups=False) is None
 
 
 def test_a_group_that_rows_cannot_help_gets_both_the_look_and_the_word() -> None:

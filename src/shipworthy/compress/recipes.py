@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from shipworthy.compress.lever_settings import plain
 from shipworthy.compress.settings import (
     AUTO,
+    CompressSettings,
     GgufKind,
     GgufRecipe,
     Int4Recipe,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from shipworthy.compress.settings import CompressSettings, FloatPart, NamedRecipe
+    from shipworthy.compress.settings import FloatPart, NamedRecipe
     from shipworthy.model.checkpoint import RuntimeInfo
 
 
@@ -202,6 +203,48 @@ def fixed_ranges(recipe: Recipe) -> Recipe | None:
     if settings.get("weights") != "int8" or settings.get("ranges") == "static":
         return None
     return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
+
+
+def repaired(recipe: Recipe, *, groups: bool) -> Recipe | None:
+    """Return the recipe with one repair more, if there is one; for those that change the shape.
+
+    groups: whether a group is to be helped: then every step weighs groups alike, before anything
+    else is tried. Next a recovery, and at last a threshold that is tuned.
+
+    >>> cut = Recipe("neurons-50", "prune", {"neurons": {"share": 0.5}})
+    >>> repaired(cut, groups=True).name, repaired(cut, groups=False).name
+    ('neurons-50-groups', 'neurons-50+recover')
+    """
+    steps: list[Any] = list(recipe.settings.get("steps", [dict(recipe.settings)]))
+    plain_steps = [step if isinstance(step, dict) else {} for step in steps]
+    shaped = {*LEVERS, "layers"}
+    if not any(shaped & set(step) for step in plain_steps):
+        return None
+    balance = {"balance": "groups"} if groups else {}
+    alike = [_alike(step) for step in steps] if groups else steps
+    if alike == steps:
+        trained = [k for k, step in enumerate(plain_steps) if set(TRAINED) & set(step)]
+        if not trained:
+            # After the last step that changes the shape, before bits are saved.
+            last = max(k for k, step in enumerate(plain_steps) if shaped & set(step))
+            alike = [*steps[: last + 1], {"recover": balance}, *steps[last + 1 :]]
+        elif not any("threshold" in step for step in plain_steps):
+            alike = [*steps, {"threshold": balance}]
+        else:
+            return None
+    asked = alike[0] if len(alike) == 1 else {"steps": alike}
+    (found,) = expand(CompressSettings.model_validate({"recipes": [asked]}))
+    return found
+
+
+def _alike(step: Any) -> Any:
+    """Return a step that weighs groups alike, where it can."""
+    if not isinstance(step, dict):
+        return step
+    (key,) = step
+    if key not in (*LEVERS,) or not isinstance(step[key], dict):
+        return step
+    return {key: {**step[key], "balance": "groups"}}
 
 
 def _recipe(named: NamedRecipe) -> Recipe:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shipworthy.core.records import Answer, Decision, Outcome
+from shipworthy.core.records import ALL_ROWS, Answer, Decision, Outcome, Slice
 from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
@@ -146,6 +146,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *_untried(asked, candidate, worst),
         *_batched(asked, candidate, worst),
         *_nearer(asked, candidate, worst),
+        *_repaired(asked, candidate, worst),
         *_layers(asked, candidate, worst),
     ]
     if not found and worst[0].decision is Outcome.FAIL:
@@ -325,6 +326,27 @@ def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
     return [
         NextStep(
             candidate, said("next.nearer", words), math.nan, math.nan, recipe=written(other),
+            cost_minutes=ground.minutes.get(candidate, 0.0),
+        )
+    ]  # fmt: skip
+
+
+def _repaired(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
+    """The same recipe with one repair more: groups alike, a recovery, thresholds tuned again."""
+    from shipworthy.compress.recipes import repaired, written
+
+    ground = asked.background
+    recipe = ground.recipes.get(candidate)
+    if recipe is None or any(MEASURES[d.measure].kind != "quality" for d in worst):
+        return []
+    groups = Slice.parse(worst[0].slice) != ALL_ROWS
+    other = repaired(recipe, groups=groups)
+    if other is None or other.name in {r.name for r in ground.recipes.values()}:
+        return []
+    words = told(asked.names[candidate], worst[0]) | {"recipe": written(other)}
+    return [
+        NextStep(
+            candidate, said("next.repair", words), math.nan, math.nan, recipe=written(other),
             cost_minutes=ground.minutes.get(candidate, 0.0),
         )
     ]  # fmt: skip

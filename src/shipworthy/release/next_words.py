@@ -41,7 +41,8 @@ def said(key: str, words: Mapping[str, Any]) -> Phrase:
 
 _OF_ROWS = (
     "next.change", "next.keep", "next.keep_none", "next.label", "next.label_far",
-    "next.label_least", "next.layers", "next.nearer", "next.no_rows", "next.other", "next.share",
+    "next.label_least", "next.layers", "next.nearer", "next.no_rows", "next.other", "next.repair",
+    "next.share",
 )  # fmt: skip
 
 
