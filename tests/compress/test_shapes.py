@@ -310,6 +310,9 @@ def test_a_language_model_is_refused_before_training(tmp_path: Path) -> None:
     info = RuntimeInfo("torch", (), 64, "text", "continue")
     with pytest.raises(ModelError, match="for classifiers"):
         check_recipes(asked, tmp_path, info)
+    with pytest.raises(ModelError, match="the search is for classifiers"):
+        check_recipes(CompressSettings(search=True), tmp_path, info)
+    check_recipes(CompressSettings(search=True), tmp_path, None)
 
 
 def test_an_unknown_architecture_is_named(

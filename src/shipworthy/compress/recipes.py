@@ -100,6 +100,10 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
 
     folder: of the model that training starts from. info: how it runs; None for a classifier.
     """
+    if settings.search and info is not None:
+        raise ModelError(
+            text("error.recipes.search"), folder=folder, fix=text("error.compressing.task.fix")
+        )
     for recipe in (step for one in expand(settings) for step in steps_of(one)):
         if info is not None and (
             {*LEVERS, *_OF_CLASSIFIERS} & set(recipe.settings)
