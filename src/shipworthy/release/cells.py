@@ -85,18 +85,18 @@ def table(
 ) -> tuple[list[list[str]], list[int]]:
     """Fit rows into `cells`: return the padded cells of each printed line, and the widths.
 
-    The first line is the head. Columns that wrap share what the others leave (at least 8 cells);
-    a row whose text wraps gives several lines. Joining the cells of a line with `gap` spaces gives
-    the line.
+    The first line is the head. Columns that wrap share what the others leave, the widest giving
+    first (at least 8 cells); a row whose text wraps gives several lines. Joining the cells of a
+    line with `gap` spaces gives the line.
     """
     widest = [max([width(c.head), *(width(row[i]) for row in rows)]) for i, c in enumerate(columns)]
     over = sum(widest) + gap * (len(columns) - 1) - cells
-    for i in sorted(
-        (i for i, c in enumerate(columns) if c.wraps), key=lambda i: widest[i], reverse=True
-    ):
-        taken = min(max(over, 0), max(widest[i] - 8, 0))
-        widest[i] -= taken
-        over -= taken
+    while over > 0:
+        able = [i for i, c in enumerate(columns) if c.wraps and widest[i] > 8]
+        if not able:
+            break
+        widest[max(able, key=lambda i: widest[i])] -= 1
+        over -= 1
     lines = []
     for row in [[c.head for c in columns], *rows]:
         parts = [

@@ -46,7 +46,7 @@ class Compressed:
         """Return it as lines for people, of at most so many cells."""
         columns = [
             Column(text(f"compress.head.{name}"), align="left" if name in _WORDS else "right",
-                   wraps=name == "missed")
+                   wraps=name in ("recipe", "missed"))
             for name in HEADS
         ]  # fmt: skip
         lines, _ = table(columns, cells(self.trials), width)

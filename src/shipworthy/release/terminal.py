@@ -129,7 +129,7 @@ class _Page:
             Column(text("terminal.at"), "right"),
             Column(text("terminal.measured"), "right"),
             Column(text("terminal.interval", confidence=confidence)),
-            Column(text("terminal.room"), "right"),
+            Column(text("terminal.room"), "right", wraps=True),
             Column("n", "right"),
             Column(text("terminal.owner")),
         ]
