@@ -28,20 +28,21 @@ from shipworthy.data.settings import DataSettings
 from shipworthy.model import TextClassifier, load_classifier, size_bytes
 from shipworthy.train import TrainSettings, fit
 
-WORDS = {"vocabulary": {"words": 8000}}
 RATE = 5e-4
+
+
+def student(words: int, **options: Any) -> dict[str, Any]:
+    """Return the recipe of a student with a smaller vocabulary, in int8."""
+    distill = {"learning_rate": RATE, **options}
+    return {"steps": [{"vocabulary": {"words": words}}, {"distill": distill}, "int8"]}
+
+
 RECIPES: tuple[Any, ...] = (
     "onnx",
     "int8",
-    {"steps": [WORDS, {"distill": {"layers": 3, "epochs": 4, "learning_rate": RATE}}, "int8"]},
-    {"steps": [WORDS, {"distill": {"layers": 2, "epochs": 6, "learning_rate": RATE}}, "int8"]},
-    {
-        "steps": [
-            WORDS,
-            {"distill": {"layers": 2, "hidden": 256, "epochs": 8, "learning_rate": RATE}},
-            "int8",
-        ]
-    },
+    student(8000, layers=4, epochs=6),
+    student(12000, layers=3, epochs=8),
+    student(8000, layers=2, epochs=6),
 )
 GOALS = {
     "int8_size_share": 0.26,
