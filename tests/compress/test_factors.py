@@ -225,6 +225,22 @@ def test_recovery_keeps_the_rank(
         assert artefact_digest(tmp_path / "again") == artefact_digest(tmp_path / "mended")
 
 
+@pytest.mark.parametrize(
+    "asked", [{"quantization_aware": {}}, {"distill": {"layers": [0, 1], "epochs": 1}}], ids=str
+)
+def test_every_training_keeps_the_rank(
+    parent: Path, material: Material, tmp_path: Path, asked: Any
+) -> None:
+    make(recipe({"low_rank": 0.5}), parent, tmp_path / "cut", material=material)
+    make(recipe(asked), tmp_path / "cut", tmp_path / "on", material=material)
+    before, after = blocks(tmp_path / "cut"), blocks(tmp_path / "on")
+    low = [n for n, w in before.items() if rank(w) <= largest_rank(*w.shape)]
+    assert len(low) > 8
+    for name in low:
+        assert not torch.equal(after[name], before[name]), name
+        assert rank(after[name]) <= rank(before[name]), name
+
+
 def test_a_form_is_trained_in_one_process(parent: Path, tmp_path: Path) -> None:
     settings = TrainSettings(max_length=16, parallel=ParallelSettings(data=2))
     with pytest.raises(ValueError, match="'factors' is trained in one process"):

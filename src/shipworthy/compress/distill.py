@@ -22,7 +22,7 @@ from shipworthy.compress.lever_settings import NeuronSettings
 from shipworthy.compress.narrower import narrow
 from shipworthy.compress.neurons import prune_neurons
 from shipworthy.compress.parents import require_fp32
-from shipworthy.compress.recover import lesson_training, weighed
+from shipworthy.compress.recover import adapted, train_on
 from shipworthy.compress.teacher import teacher_logits
 from shipworthy.core.digest import digest_folder
 from shipworthy.core.errors import ModelError
@@ -68,7 +68,6 @@ def distill(
     training raises.
     """
     from shipworthy.train.distillation import Mixture
-    from shipworthy.train.loop import fit
 
     info = require_fp32(parent, "shaped")
     keys = ("labels", "logits", "hidden_states", "attention", "temperature")
@@ -76,30 +75,15 @@ def distill(
     material.work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=material.work, prefix=".student-") as place:
         student = begin_student(parent, Path(place), settings, material)
-        training, zeros = lesson_training(material.training, settings, student.folder)
         # A second pass over a row, under other dropout, has no answer of the teacher.
+        training = adapted(material.training, settings)
         once = training.regularization.model_copy(update={"r_drop": 0.0})
         training = training.model_copy(update={"regularization": once})
-        rows, weight = weighed(settings.balance, material)
-        fit(
-            student.folder,
-            rows,
-            material.calibration,
-            text=material.text,
-            label=material.label,
-            classes=info.classes,
-            settings=training,
-            seed=material.seed,
-            out=Path(out),
-            work=material.work / "distill",
-            unit=material.unit,
-            cache=material.cache,
-            weight=weight,
-            hold_zeros=zeros,
-            lesson=Learning(
-                Path(parent), student, mixture, (material.cache or material.work) / "teacher"
-            ),
-        )
+        answers = (material.cache or material.work) / "teacher"
+        train_on(
+            student.folder, out, training, settings.balance, material, classes=info.classes,
+            work="distill", lesson=Learning(Path(parent), student, mixture, answers),
+        )  # fmt: skip
 
 
 def begin_student(

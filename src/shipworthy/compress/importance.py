@@ -101,10 +101,8 @@ def fisher(
     groups = groups_of(material, balance)
     squares = {site: np.zeros((len(groups.names), parts)) for site in sites}
     gradients = _gradients(module, parent, info, sites, parts, material)
-    counted = np.zeros(len(groups.names))
     for rows, found in gradients:
         members = groups.members[:, rows].astype(np.float64)
-        counted += members.sum(axis=1)
         for site, values in found.items():
             squares[site] += members @ np.square(values)
     totals = np.sum([s.sum(axis=1) for s in squares.values()], axis=0)
@@ -138,7 +136,7 @@ def looked_at(
     chosen = rows_to_look_at(material)
     texts = frame[material.text].gather(chosen).to_list()
     encoded = encode_cached(
-        load_tokenizer(parent), texts, max_length=info.max_length, cache=material.work / "tokens"
+        load_tokenizer(parent), texts, max_length=info.max_length, cache=material.tokens
     )
     return chosen, encoded
 

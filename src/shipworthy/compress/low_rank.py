@@ -279,7 +279,7 @@ def token_counts(
     """Return how often each token stands in the training rows, shape (words,)."""
     encoded = encode_cached(
         load_tokenizer(parent), material.train[material.text].to_list(),
-        max_length=info.max_length, cache=material.work / "tokens",
+        max_length=info.max_length, cache=material.tokens,
     )  # fmt: skip
     counts = np.zeros(words, np.int64)
     for part in encoded.parts:

@@ -33,3 +33,8 @@ class Material:
     groups: tuple[str, ...] = ()
     unit: str | None = None
     cache: Path | None = None
+
+    @property
+    def tokens(self) -> Path:
+        """Folder of tokenised texts: shared by all recipes where there is one."""
+        return self.cache or self.work / "tokens"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.compress.blocks import repeated, require_blocks
 from shipworthy.compress.parents import require_fp32
-from shipworthy.compress.recover import lesson_training, weighed
+from shipworthy.compress.recover import adapted, train_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,29 +37,13 @@ def train_quantization_aware(
     Raises ModelError where the parent is of another runtime or lacks a block that is to stay in
     float, and what training raises.
     """
-    from shipworthy.train.loop import fit
-
     info = require_fp32(parent, "trained")
-    training, zeros = lesson_training(material.training, settings, Path(parent))
-    rows, weight = weighed(settings.balance, material)
-    fit(
-        Path(parent),
-        rows,
-        material.calibration,
-        text=material.text,
-        label=material.label,
-        classes=info.classes,
-        # Products in bf16 would round what is rounded already, and otherwise than int8 does.
-        settings=training.model_copy(update={"precision": "fp32"}),
-        seed=material.seed,
-        out=Path(out),
-        work=material.work / "quantization-aware",
-        unit=material.unit,
-        cache=material.cache,
-        weight=weight,
-        hold_zeros=zeros,
-        lesson=Rounding(Path(parent), settings.keep_float),
-    )
+    # Products in bf16 would round what is rounded already, and otherwise than int8 does.
+    training = adapted(material.training, settings).model_copy(update={"precision": "fp32"})
+    train_on(
+        parent, out, training, settings.balance, material, classes=info.classes,
+        work="quantization-aware", lesson=Rounding(Path(parent), settings.keep_float),
+    )  # fmt: skip
 
 
 @dataclass(eq=False)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RecoverSettings,
     )
     from shipworthy.compress.material import Material
+    from shipworthy.train.lesson import Lesson
     from shipworthy.train.settings import TrainSettings
 
 # Trained weights are hardly ever zero by chance.
@@ -47,33 +48,57 @@ def recover(
     Goes on after a kill from what lies in `material.work`.
     Raises ModelError where the parent is of another runtime, and what training raises.
     """
+    info = require_fp32(parent, "shaped")
+    training = adapted(material.training, settings)
+    train_on(
+        parent, out, training, settings.balance, material, classes=info.classes, work="recover"
+    )
+
+
+def train_on(
+    start: Path | str,
+    out: Path | str,
+    training: TrainSettings,
+    balance: Balance,
+    material: Material,
+    *,
+    classes: tuple[str, ...],
+    work: str,
+    lesson: Lesson | None = None,
+) -> None:
+    """Train a model of the runtime `torch` on, keeping what earlier steps made of it.
+
+    Zeros stay zeros and matrices of low rank stay so, which takes one process; so does a lesson,
+    where the layout was left to choose. work: name of the folder in `material.work`.
+    Raises ModelError where groups are to weigh alike and there are none, and what training raises.
+    """
     from shipworthy.compress.factors import is_low_rank, merge, split
     from shipworthy.train.form import Form
     from shipworthy.train.loop import fit
 
-    info = require_fp32(parent, "shaped")
-    module = load_module(parent)
-    training, zeros = adapted(material.training, settings), has_zeros(module)
+    module = load_module(start)
+    zeros = has_zeros(module)
     form = Form("factors", split, merge) if is_low_rank(module) else None
-    if zeros or form is not None:
+    if zeros or form is not None or (lesson is not None and training.parallel == "auto"):
         training = training.model_copy(update={"parallel": ParallelSettings()})
-    rows, weight = weighed(settings.balance, material)
+    rows, weight = weighed(balance, material)
     fit(
-        Path(parent),
+        Path(start),
         rows,
         material.calibration,
         text=material.text,
         label=material.label,
-        classes=info.classes,
+        classes=classes,
         settings=training,
         seed=material.seed,
         out=Path(out),
-        work=material.work / "recover",
+        work=material.work / work,
         unit=material.unit,
         cache=material.cache,
         weight=weight,
         hold_zeros=zeros,
         form=form,
+        lesson=lesson,
     )
 
 
@@ -93,20 +118,6 @@ def weighed(balance: Balance, material: Material) -> tuple[pl.DataFrame, str | N
         return material.train, None
     weights = balanced(material.train, material.groups).alias(WEIGHT)
     return material.train.with_columns(weights), WEIGHT
-
-
-def lesson_training(
-    training: TrainSettings, settings: DistillSettings | QuantizationAwareSettings, start: Path
-) -> tuple[TrainSettings, bool]:
-    """Return the settings of a training with a lesson, and whether zeros of its start are held.
-
-    A lesson goes through one process: what was left to choose is set to one, and more that are
-    asked for are refused by the training.
-    """
-    found = adapted(training, settings)
-    if found.parallel == "auto":
-        found = found.model_copy(update={"parallel": ParallelSettings()})
-    return found, has_zeros(load_module(start))
 
 
 def adapted(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shipworthy.compress.importance import FEWEST_OF_GROUP, FEWEST_ROWS
 from shipworthy.core.errors import ModelError
 from shipworthy.core.locale import text
 from shipworthy.core.progress import progress
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 512
 """Rows that ranges are from; more widen them little, and each is answered alone."""
-FEWEST_ROWS = 20
-"""Rows below which a range says too little of texts to come."""
-FEWEST_OF_GROUP = 5
-"""Rows below which a group has no say; it would leave all others as few."""
 _PRODUCTS = ("MatMul", "Gemm")
 
 

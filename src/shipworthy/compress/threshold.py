@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shipworthy.compress.importance import FEWEST_ROWS
 from shipworthy.compress.recover import balanced
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
-FEWEST_ROWS = 20
-"""Calibration rows below which nothing is tuned."""
 SWEEPS = 5
 """Times that each class's offset is looked at again; two classes take one."""
 

@@ -148,7 +148,7 @@ def _counts(
         load_tokenizer(parent),
         frame[material.text].to_list(),
         max_length=info.max_length,
-        cache=material.work / "tokens",
+        cache=material.tokens,
     )
     counts = np.zeros((len(members), rows))
     for start in range(0, len(texts), CHUNK_ROWS):

@@ -90,7 +90,7 @@ def _texts(parent: Path | str, info: RuntimeInfo, material: Material) -> Texts:
         load_tokenizer(parent),
         chosen[material.text].to_list(),
         max_length=info.max_length,
-        cache=material.work / "tokens",
+        cache=material.tokens,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,11 @@ def _step(shop: Workshop, parent: Path, digest: str, recipe: Recipe, data: Stage
     def make(folder: Path) -> None:
         from shipworthy.compress.making import make as make_folder
 
-        material = None if seen is None else _material(shop, seen, shop.work(name, **key))
+        work = shop.work(name, **key)
+        material = None if seen is None else _material(shop, seen, work)
         make_folder(recipe, parent, folder / MODEL, material=material)
+        # What it would have gone on from after a kill.
+        shutil.rmtree(work, ignore_errors=True)
 
     return shop.run(name, make, **key)
 

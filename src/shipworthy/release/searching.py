@@ -168,11 +168,12 @@ class SearchBench:
         if rows.height == part(self.data, "validation").height:
             return None
         subject = self._asked(one, rows, "glance")
-        lost = [miss for miss in self._misses(subject, "glance") if miss.proved]
+        misses = self._misses(subject, "glance")
+        lost = [miss for miss in misses if miss.proved]
         if not lost:
             return None
         worst = max(lost, key=lambda miss: miss.excess)
-        excess = [miss.excess for miss in self._misses(subject, "glance")]
+        excess = [miss.excess for miss in misses]
         return Found((math.nan,) * 3, tuple(excess), worst.told, stopped=True)
 
     def _measured(self, one: Made) -> Found:
