@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shipworthy.compress.recipes import Recipe, steps_of, written
-from shipworthy.compress.search import Found, Search, Trial, TrialError, best, named, search
+from shipworthy.compress.recipes import Recipe, named, steps_of, written
+from shipworthy.compress.search import Found, Search, Trial, TrialError, best, search
 from shipworthy.compress.search_space import WHOLE, Space, asked, spread, start
 from shipworthy.core.yaml import parse_yaml
 

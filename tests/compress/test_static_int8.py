@@ -19,7 +19,8 @@ from transformers import AutoModelForSequenceClassification
 
 from shipworthy.compress import CompressSettings, make, written
 from shipworthy.compress.material import Material
-from shipworthy.compress.recipes import check_recipes, keeping, looks_at_rows, nearer
+from shipworthy.compress.recipes import check_recipes, looks_at_rows, nearer
+from shipworthy.compress.sparing import keeping
 from shipworthy.compress.static_ranges import calibration_rows
 from shipworthy.core.digest import digest_file
 from shipworthy.core.errors import ModelError

@@ -23,7 +23,7 @@ from shipworthy.model.predictions import Predictions
 from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.candidate_stages import compress
 from shipworthy.release.made import Made, made
-from shipworthy.release.next_plan import Background
+from shipworthy.release.next_ground import Background
 from shipworthy.release.project import load_project
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject

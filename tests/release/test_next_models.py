@@ -24,7 +24,8 @@ from shipworthy.release.next_layers import Slice2, change_states, forecast, move
 from shipworthy.release.next_plan import blocked
 from shipworthy.release.next_share import Flips
 from shipworthy.release.next_share import forecast as share_forecast
-from shipworthy.release.sensitivity import Bench, Look, look_into
+from shipworthy.release.sensitivity import Look, look_into
+from shipworthy.release.variants import Bench
 
 pytestmark = pytest.mark.slow
 

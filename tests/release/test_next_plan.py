@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from shipworthy.compress import CompressSettings, Recipe, expand
-from shipworthy.compress.recipes import repaired
+from shipworthy.compress.repairs import repaired
 from shipworthy.core.locale import set_language
 from shipworthy.core.records import Answer, Limit, Slice
 from shipworthy.core.yaml import parse_yaml
 from shipworthy.measure.decide import Evidence, decide_candidate
 from shipworthy.measure.estimates import Estimate, Fact, Mean, PairedChange, Rate, Spread
 from shipworthy.release.judgement import NextStep, Phrase
-from shipworthy.release.next_plan import Background, plan
+from shipworthy.release.next_ground import Background
+from shipworthy.release.next_plan import plan
 from shipworthy.release.next_prices import PriceSettings, priced, ranked
 from shipworthy.release.next_step import Clock
 from shipworthy.release.next_words import besides

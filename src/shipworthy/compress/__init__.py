@@ -11,7 +11,7 @@ _FILES = {
     "QuantizeSettings": "settings",
     "Recipe": "recipes",
     "expand": "recipes",
-    "keeping": "recipes",
+    "keeping": "sparing",
     "make": "making",
     "prune_weights": "prune",
     "quantize_weights": "quantize",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipworthy.compress.anatomy import blocks_of, heads_of
+from shipworthy.compress.blocks import require_blocks
 from shipworthy.compress.importance import fisher
 from shipworthy.compress.neurons import shrink
 from shipworthy.compress.parents import require_fp32
@@ -37,12 +38,14 @@ def prune_heads(
     """Write a candidate some of whose attention heads are zeros.
 
     parent: a classifier of the runtime `torch`.
-    Raises ModelError where it is of another runtime or its parts are not known by name, or the
-    calibration rows are too few.
+    Raises ModelError where it is of another runtime, its parts are not known by name, or it lacks
+    a block that is to be kept, and where the calibration rows are too few.
     """
     info = require_fp32(parent, "shaped")
     module: Any = load_module(parent)
     blocks = blocks_of(module, parent)
+    require_blocks(settings.keep, range(len(blocks)), parent)
+    spared = [blocks[number] for number in settings.keep]
     heads = heads_of(module.config)
     names = {id(part): name for name, part in module.named_modules()}
     sites = {names[id(block.linear(block.attention[3]))]: block for block in blocks}
@@ -51,7 +54,8 @@ def prune_heads(
     else:
         scores = {site: magnitude(block, heads) for site, block in sites.items()}
     for site, gone in least_of_all(scores, settings.share).items():
-        zero_heads(sites[site], gone, heads)
+        if not any(sites[site] is block for block in spared):
+            zero_heads(sites[site], gone, heads)
     save_variant(out, module, info, parent=parent)
 
 

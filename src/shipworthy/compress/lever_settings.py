@@ -47,6 +47,14 @@ class HeadSettings(BaseModel):
     balance: Balance = "rows"
     """As of `neurons`."""
 
+    keep: tuple[Block, ...] = ()
+    """Numbers of blocks, from 0, that lose no head; the others lose what they would have lost."""
+
+    @field_validator("keep")
+    @classmethod
+    def _each_once(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
+        return _rising(blocks)
+
 
 class LowRankSettings(BaseModel):
     """Matrices become products of two that are smaller."""
@@ -63,6 +71,15 @@ class LowRankSettings(BaseModel):
     balance: Balance = "rows"
     """Whose inputs the matrices are fitted to: of all calibration rows alike, or of each group
     (`data.groups`) alike."""
+
+    keep: tuple[Block, ...] = ()
+    """Numbers of blocks, from 0, whose matrices stay whole; the others lose what they would have
+    lost."""
+
+    @field_validator("keep")
+    @classmethod
+    def _each_once(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
+        return _rising(blocks)
 
 
 class RecoverSettings(BaseModel):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipworthy.compress.anatomy import blocks_of
+from shipworthy.compress.blocks import require_blocks
 from shipworthy.compress.importance import TOKENS, groups_of, looked_at
 from shipworthy.compress.parents import require_fp32
 from shipworthy.core.errors import ModelError
@@ -61,19 +62,24 @@ def low_rank(
     """Write a candidate whose matrices are products of two smaller ones, multiplied out.
 
     parent: a classifier of the runtime `torch`.
-    Raises ModelError where it is of another runtime or its parts are not known by name, the
-    calibration rows are too few, or the share leaves some matrix no rank at all.
+    Raises ModelError where it is of another runtime, its parts are not known by name or it lacks a
+    block that is to be kept, the calibration rows are too few, or the share leaves some matrix no
+    rank at all.
     """
     import torch
 
     info = require_fp32(parent, "shaped")
     module: Any = load_module(parent)
     names = {id(part): name for name, part in module.named_modules()}
-    readers = {
-        names[id(layers[0])]: layers
-        for block in blocks_of(module, parent)
-        for layers in _by_input(block)
+    blocks = blocks_of(module, parent)
+    require_blocks(settings.keep, range(len(blocks)), parent)
+    whole = {
+        id(layer)
+        for number in settings.keep
+        for layers in _by_input(blocks[number])
+        for layer in layers
     }
+    readers = {names[id(layers[0])]: layers for block in blocks for layers in _by_input(block)}
     seen = look(module, parent, info, readers, material, settings.balance)
     layers = [(layer, site) for site, several in readers.items() for layer in several]
     spectra = []
@@ -89,7 +95,7 @@ def low_rank(
         table = reduced_table(module.get_input_embeddings().weight, counts, settings.share)
     with torch.no_grad():
         for (layer, _), found, rank in zip(layers, spectra, ranks, strict=True):
-            if rank is not None:
+            if rank is not None and id(layer) not in whole:
                 found.reduce(layer.weight, rank)
         if table is not None:
             module.get_input_embeddings().weight.copy_(table)

@@ -164,19 +164,33 @@ def written(recipe: Recipe) -> str:
     return _flow({"prune": {k: v for k, v in settings.items() if v}})
 
 
-def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
-    """Return the recipe that also leaves some parts as the parent has them.
+def as_asked(recipe: Recipe) -> Any:
+    """Return a recipe as plain values, as a project file lists it.
 
-    parts: numbers of blocks, from 0; for int8 and int4 also `embeddings`. Raises ValueError for a
-    recipe that keeps nothing (bf16, fp16, gguf).
+    >>> as_asked(Recipe("int8-static", "quantize", {"weights": "int8", "ranges": "static"}))
+    {'int8': {'ranges': 'static'}}
     """
-    if recipe.lever == "prune":
-        blocks = {*recipe.settings.get("keep", ()), *parts}
-        return _prune(PruneSettings(**{**recipe.settings, "keep": tuple(blocks)}))
-    if recipe.settings.get("weights") in ("int8", "int4"):
-        floats = {*recipe.settings.get("keep_float", ()), *parts}
-        return _quantize(QuantizeSettings(**{**recipe.settings, "keep_float": tuple(floats)}))
-    raise ValueError(f"{recipe.name} has no parts to keep")
+    from shipworthy.core.yaml import parse_yaml
+
+    return parse_yaml(f"[{written(recipe)}]").data[0]
+
+
+def named(recipe: Any) -> Recipe:
+    """Return the recipe that a project file writes so."""
+    (found,) = expand(CompressSettings.model_validate({"recipes": [recipe]}))
+    return found
+
+
+def kind_of(step: Recipe) -> str:
+    """Return which lever a recipe of one step is, as a project file calls it.
+
+    >>> kind_of(Recipe("int8", "quantize", {"weights": "int8"}))
+    'int8'
+    """
+    for key in (*LEVERS, "layers", "gguf"):
+        if key in step.settings:
+            return key
+    return str(step.settings.get("weights") or step.settings.get("runtime") or "prune")
 
 
 def nearer(recipe: Recipe) -> Recipe | None:
@@ -203,52 +217,14 @@ def fixed_ranges(recipe: Recipe) -> Recipe | None:
     >>> fixed_ranges(Recipe("int8", "quantize", {"weights": "int8"})).name
     'int8-static'
     """
-    settings = recipe.settings
-    if settings.get("weights") != "int8" or settings.get("ranges") == "static":
-        return None
-    return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
-
-
-def repaired(recipe: Recipe, *, groups: bool) -> Recipe | None:
-    """Return the recipe with one repair more, if there is one; for those that change the shape.
-
-    groups: whether a group is to be helped: then every step weighs groups alike, before anything
-    else is tried. Next a recovery, and at last a threshold that is tuned.
-
-    >>> cut = Recipe("neurons-50", "prune", {"neurons": {"share": 0.5}})
-    >>> repaired(cut, groups=True).name, repaired(cut, groups=False).name
-    ('neurons-50-groups', 'neurons-50+recover')
-    """
-    steps: list[Any] = list(recipe.settings.get("steps", [dict(recipe.settings)]))
-    plain_steps = [step if isinstance(step, dict) else {} for step in steps]
-    shaped = {*LEVERS, "layers"}
-    if not any(shaped & set(step) for step in plain_steps):
-        return None
-    balance = {"balance": "groups"} if groups else {}
-    alike = [_alike(step) for step in steps] if groups else steps
-    if alike == steps:
-        trained = [k for k, step in enumerate(plain_steps) if set(TRAINED) & set(step)]
-        if not trained:
-            # After the last step that changes the shape, before bits are saved.
-            last = max(k for k, step in enumerate(plain_steps) if shaped & set(step))
-            alike = [*steps[: last + 1], {"recover": balance}, *steps[last + 1 :]]
-        elif not any("threshold" in step for step in plain_steps):
-            alike = [*steps, {"threshold": balance}]
-        else:
-            return None
-    asked = alike[0] if len(alike) == 1 else {"steps": alike}
-    (found,) = expand(CompressSettings.model_validate({"recipes": [asked]}))
-    return found
-
-
-def _alike(step: Any) -> Any:
-    """Return a step that weighs groups alike, where it can."""
-    if not isinstance(step, dict):
-        return step
-    (key,) = step
-    if key not in (*LEVERS,) or not isinstance(step[key], dict):
-        return step
-    return {key: {**step[key], "balance": "groups"}}
+    steps = list(steps_of(recipe))
+    for place, step in enumerate(steps):
+        settings = step.settings
+        if settings.get("weights") == "int8" and settings.get("ranges") != "static":
+            fixed = _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
+            asked = [as_asked(one) for one in (*steps[:place], fixed, *steps[place + 1 :])]
+            return named(asked[0] if len(asked) == 1 else {"steps": asked})
+    return None
 
 
 def _recipe(named: NamedRecipe) -> Recipe:
@@ -296,7 +272,7 @@ def _name(key: str, options: Any) -> str:
         parts.append("embeddings")
     parts += [f"{k.replace('_', '-')}-{options[k]:.10g}" for k in _NAMED if k in options]
     parts += [str(options[k]) for k in ("score", "balance") if k in options]
-    return "-".join(parts) + _suffix(options.get("keep_float", ()))
+    return "-".join(parts) + _suffix(options.get("keep_float") or options.get("keep", ()))
 
 
 def _quantize(settings: QuantizeSettings) -> Recipe:

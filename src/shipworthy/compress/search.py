@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from shipworthy.compress.recipes import Recipe, expand, trains
+from shipworthy.compress.recipes import Recipe, named, trains
 from shipworthy.compress.search_space import Choice, Space, asked, start
-from shipworthy.compress.settings import CompressSettings
 from shipworthy.core.progress import progress
 
 if TYPE_CHECKING:
@@ -284,12 +283,6 @@ def _expected(recipe: Any, trials: Sequence[Trial]) -> float:
 
 def _trains(recipe: Any) -> bool:
     return trains(named(recipe))
-
-
-def named(recipe: Any) -> Recipe:
-    """Return the recipe that a project file writes so."""
-    (found,) = expand(CompressSettings.model_validate({"recipes": [recipe]}))
-    return found
 
 
 def _tried(measure: Callable[[Recipe], Found], recipe: Any, clock: Callable[[], float]) -> Trial:

@@ -48,7 +48,7 @@ def make_candidates(
 
 def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
     """Return the recipes that the search of a project ends with."""
-    from shipworthy.compress.search import named
+    from shipworthy.compress.recipes import named
     from shipworthy.release.search_rows import CHOSEN
     from shipworthy.release.searching import search_stage
 
@@ -77,15 +77,23 @@ def compress(
 
     digest: of the parent's artefact. data: for recipes that look at rows.
     """
+    return compress_steps(shop, parent, digest, recipe, data=data)[-1]
+
+
+def compress_steps(
+    shop: Workshop, parent: Path, digest: str, recipe: Recipe, *, data: Stage | None = None
+) -> tuple[Stage, ...]:
+    """Make one candidate as `compress` does, and return the stage of each of its steps."""
     from shipworthy.compress.recipes import steps_of
     from shipworthy.model.checkpoint import artefact_digest
 
-    steps = steps_of(recipe)
-    for step in steps[:-1]:
-        stage = _step(shop, parent, digest, step, data)
-        parent = stage.folder / MODEL
+    *first, last = steps_of(recipe)
+    stages = []
+    for step in (*first, replace(last, name=recipe.name)):
+        stages.append(_step(shop, parent, digest, step, data))
+        parent = stages[-1].folder / MODEL
         digest = artefact_digest(parent)
-    return _step(shop, parent, digest, replace(steps[-1], name=recipe.name), data)
+    return tuple(stages)
 
 
 def _step(shop: Workshop, parent: Path, digest: str, recipe: Recipe, data: Stage | None) -> Stage:

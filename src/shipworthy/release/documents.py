@@ -119,6 +119,8 @@ def step_document(step: NextStep) -> dict[str, Any]:
         "cost_rows": step.cost_rows,
         "cost_minutes": to_null(step.cost_minutes),
         "cost_mb": to_null(step.cost_mb),
+        "cost_ms": to_null(step.cost_ms),
+        "cost_basis": step.cost_basis or None,
         "cost": to_null(step.cost),
         "currency": step.currency or None,
         "recipe": step.recipe or None,

@@ -40,8 +40,11 @@ class NextStep:
     probability is the chance that the limit is then decided, pass_probability that it then passes;
     NaN where nobody can say. effect: value of effect_measure that is expected afterwards, on the
     scale of the decision, with its interval. The costs are rows to label, minutes of a machine,
-    megabytes of the artefact, and money (NaN without prices). recipe: what to list under
-    `compress.recipes`, "" where the action is none.
+    megabytes and p95 milliseconds of the artefact against the candidate (NaN where nobody can say),
+    and money (NaN without prices). cost_basis: where megabytes and milliseconds are from:
+    `measured` (both candidates were timed), `one_process` (the same at a glance), `same_shape`
+    (only values change), `forecast`, or "". recipe: what to list under `compress.recipes`, "" where
+    the action is none.
     """
 
     candidate: str
@@ -55,6 +58,8 @@ class NextStep:
     effect_measure: str = ""
     cost_minutes: float = 0.0
     cost_mb: float = 0.0
+    cost_ms: float = 0.0
+    cost_basis: str = ""
     cost: float = math.nan
     currency: str = ""
     recipe: str = ""

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shipworthy.core.records import ALL_ROWS, Answer, Decision, Outcome, Slice
-from shipworthy.measure.batching import MEASURE as BATCH_DEPENDENCE
+from shipworthy.core.records import Answer, Decision, Outcome
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
 from shipworthy.measure.estimates import PairedChange
@@ -24,9 +23,11 @@ from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.next_futures import SEED
-from shipworthy.release.next_prices import PriceSettings, ranked
+from shipworthy.release.next_ground import Asked, Background
+from shipworthy.release.next_prices import ranked
+from shipworthy.release.next_recipes import SAME_SHAPE, batched, layers, mended, rounded, untried
 from shipworthy.release.next_share import Flips, crossing, forecast
-from shipworthy.release.next_step import MOST_STEPS, UNTIMED, Clock, next_steps, place
+from shipworthy.release.next_step import MOST_STEPS, next_steps, place
 from shipworthy.release.next_words import figure, said, told
 
 if TYPE_CHECKING:
@@ -34,38 +35,6 @@ if TYPE_CHECKING:
 
 _OF_ALL = {LICENCES: "next.licence_forbids", CONTAMINATED: "next.contaminated"}
 """What to do about figures of the rows and of the model that training started from."""
-
-BF16_SIZE, INT8_SIZE = 0.5, 0.27
-"""Size of a recipe's file against the parent's, before anybody made it."""
-
-
-@dataclass(frozen=True)
-class Background:
-    """What a run knows beside the answers on the test rows.
-
-    recipes, validation (what limits look at there), minutes (to make and ask one more of its kind):
-    by candidate id. parts: of the model that a recipe can keep. parent_mb: NaN where not known.
-    """
-
-    prices: PriceSettings = field(default_factory=PriceSettings)
-    clock: Clock = UNTIMED
-    recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    validation: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
-    minutes: Mapping[str, float] = field(default_factory=dict)
-    parts: int = 0
-    parent_mb: float = math.nan
-
-
-@dataclass(frozen=True)
-class Asked:
-    """All candidates as they were decided. evidence and names by id; alpha of the next look."""
-
-    run: str
-    decided: Mapping[str, CandidateDecision]
-    evidence: Mapping[str, Sequence[Evidence]]
-    names: Mapping[str, str]
-    alpha: float
-    background: Background
 
 
 def plan(
@@ -143,11 +112,11 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
     found = [
         *_other(asked, candidate, worst),
         *_share(asked, candidate, worst),
-        *_untried(asked, candidate, worst),
-        *_batched(asked, candidate, worst),
-        *_nearer(asked, candidate, worst),
-        *_repaired(asked, candidate, worst),
-        *_layers(asked, candidate, worst),
+        *untried(asked, candidate, worst),
+        *batched(asked, candidate, worst),
+        *rounded(asked, candidate, worst),
+        *mended(asked, candidate, worst),
+        *layers(asked, candidate, worst),
     ]
     if not found and worst[0].decision is Outcome.FAIL:
         kind = MEASURES[worst[0].measure].kind
@@ -171,6 +140,7 @@ def _other(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
             NextStep(
                 candidate, said("next.other", words), 1.0, 1.0, effect=there.value,
                 effect_low=there.low, effect_high=there.high, effect_measure=there.measure,
+                **asked.background.against(candidate, other.candidate),
             )
         ]  # fmt: skip
     return []
@@ -178,6 +148,8 @@ def _other(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
 
 def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
     """A milder share of the same lever, between what was measured."""
+    from shipworthy.compress.recipes import as_asked, named, written
+
     ground = asked.background
     own = ground.recipes.get(candidate)
     if own is None or not _any_share(own):
@@ -204,14 +176,16 @@ def _share(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Next
     chance = min(p for p, _ in chances)
     sign = 1.0 if worst[0].side == "at_least" else -1.0
     low, value, high = np.sort(sign * np.quantile(chances[0][1], [0.025, 0.5, 0.975])).tolist()
-    recipe = _pruned(at.share, own)
+    milder = replace(own, settings={**own.settings, "share": at.share})
+    recipe = written(milder)
     words = told(asked.names[candidate], worst[0])
     words |= {"recipe": recipe, "value": figure(worst[0], value, low, high)}
     return [
         NextStep(
             candidate, said("next.share", words), chance, chance, effect=value, effect_low=low,
             effect_high=high, effect_measure=worst[0].measure, recipe=recipe,
-            cost_minutes=ground.minutes.get(candidate, 0.0),
+            cost_minutes=ground.minutes_of(candidate, named(as_asked(milder))),
+            cost_basis=SAME_SHAPE,
         )
     ]  # fmt: skip
 
@@ -225,12 +199,6 @@ def _any_share(recipe: Recipe) -> bool:
 
 def _but_share(recipe: Recipe) -> dict[str, Any]:
     return {k: v for k, v in recipe.settings.items() if k != "share" and v}
-
-
-def _pruned(share: float, recipe: Recipe) -> str:
-    from shipworthy.compress.recipes import written
-
-    return written(replace(recipe, settings={**recipe.settings, "share": share}))
 
 
 def _flips(
@@ -252,129 +220,6 @@ def _flips(
             rows, units = float(estimate.n[k]), float(estimate.units[k])
             found.append(Flips(share, harmed, helped, rows / deff, rows, units))
     return found or None
-
-
-def _untried(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
-    """A recipe at hand that nobody asked for yet, where size or speed keeps a candidate back."""
-    ground, first = asked.background, worst[0]
-    if any(d.measure == BATCH_DEPENDENCE for d in worst):
-        return []
-    kinds = {MEASURES[d.measure].kind for d in worst}
-    if not ground.recipes or not kinds <= {"speed", "fact"}:
-        return []
-    tried = {r.settings.get("weights") for r in ground.recipes.values()}
-    found = []
-    for weights, part in (("int8", INT8_SIZE), ("bf16", BF16_SIZE)):
-        if weights in tried:
-            continue
-        words: dict[str, str | Phrase] = {**told(asked.names[candidate], first), "recipe": weights}
-        minutes = ground.minutes.get(candidate, 0.0)
-        step = NextStep(
-            candidate, said("next.untried", words), math.nan, math.nan, cost_minutes=minutes,
-            recipe=weights,
-        )  # fmt: skip
-        size = part if first.relative_to == "parent" else part * ground.parent_mb
-        if kinds == {"fact"} and first.measure == "size_mb" and not math.isnan(size):
-            if size > first.bound:
-                continue
-            words["value"] = figure(first, size, size, size)
-            step = replace(
-                step, phrase=said("next.untried_size", words), probability=0.9,
-                pass_probability=0.9, effect=size, effect_low=size, effect_high=size,
-                effect_measure="size_mb",
-            )  # fmt: skip
-        found.append(step)
-    return found[:1]
-
-
-def _batched(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
-    """Ranges that are fixed beforehand, or one by one, where the texts of a batch move answers."""
-    from shipworthy.compress.recipes import fixed_ranges, written
-
-    found = [d for d in worst if d.measure == BATCH_DEPENDENCE and d.decision is Outcome.FAIL]
-    if not found:
-        return []
-    ground, words = asked.background, told(asked.names[candidate], found[0])
-    recipe = ground.recipes.get(candidate)
-    other = None if recipe is None else fixed_ranges(recipe)
-    if other is None or other.name in {r.name for r in ground.recipes.values()}:
-        return [NextStep(candidate, said("next.one_by_one", words), math.nan, math.nan)]
-    words["recipe"] = written(other)
-    return [
-        NextStep(
-            candidate, said("next.fixed_ranges", words), math.nan, math.nan,
-            recipe=written(other), cost_minutes=ground.minutes.get(candidate, 0.0),
-        )
-    ]  # fmt: skip
-
-
-def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
-    """The same kind of rounding with more bits, or one that makes good for itself."""
-    from shipworthy.compress.recipes import nearer, written
-
-    ground = asked.background
-    recipe = ground.recipes.get(candidate)
-    other = None if recipe is None else nearer(recipe)
-    names = {r.name for r in ground.recipes.values()}
-    if (
-        other is None
-        or other.name in names
-        or any(MEASURES[d.measure].kind in ("speed", "fact") for d in worst)
-    ):
-        return []
-    words = told(asked.names[candidate], worst[0]) | {"recipe": written(other)}
-    return [
-        NextStep(
-            candidate, said("next.nearer", words), math.nan, math.nan, recipe=written(other),
-            cost_minutes=ground.minutes.get(candidate, 0.0),
-        )
-    ]  # fmt: skip
-
-
-def _repaired(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
-    """The same recipe with one repair more: groups alike, a recovery, thresholds tuned again."""
-    from shipworthy.compress.recipes import repaired, written
-
-    ground = asked.background
-    recipe = ground.recipes.get(candidate)
-    if recipe is None or any(MEASURES[d.measure].kind != "quality" for d in worst):
-        return []
-    groups = Slice.parse(worst[0].slice) != ALL_ROWS
-    other = repaired(recipe, groups=groups)
-    if other is None or other.name in {r.name for r in ground.recipes.values()}:
-        return []
-    words = told(asked.names[candidate], worst[0]) | {"recipe": written(other)}
-    return [
-        NextStep(
-            candidate, said("next.repair", words), math.nan, math.nan, recipe=written(other),
-            cost_minutes=ground.minutes.get(candidate, 0.0),
-        )
-    ]  # fmt: skip
-
-
-def _layers(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[NextStep]:
-    """The look into the layers, where the recipe can keep some and a quality keeps it back."""
-    ground = asked.background
-    recipe = ground.recipes.get(candidate)
-    if (
-        recipe is None
-        or not keeps_parts(recipe)
-        or not asked.run
-        or any(MEASURES[d.measure].kind != "quality" for d in worst)
-    ):
-        return []
-    minutes = ground.minutes.get(candidate, 0.0) * max(ground.parts, 1)
-    words = told(asked.names[candidate], worst[0])
-    words |= {"run": asked.run, "minutes": f"{max(minutes, 1):.0f}"}
-    return [
-        NextStep(candidate, said("next.layers", words), math.nan, math.nan, cost_minutes=minutes)
-    ]
-
-
-def keeps_parts(recipe: Recipe) -> bool:
-    """Say whether a recipe can leave some parts of the model as they are."""
-    weights = recipe.lever == "prune" and "share" in recipe.settings
-    return weights or recipe.settings.get("weights") in ("int8", "int4")
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:

@@ -16,13 +16,15 @@ from shipworthy.core.records import Candidate, Limit
 from shipworthy.measure.decide import opening_alpha
 from shipworthy.release.approvals import approved, open_place
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
+from shipworthy.release.made import part
 from shipworthy.release.next_background import recipe_of
-from shipworthy.release.next_plan import blocked, keeps_parts
+from shipworthy.release.next_plan import blocked
 from shipworthy.release.next_prices import PriceSettings, ranked
 from shipworthy.release.next_upkeep import upkeep
 from shipworthy.release.next_words import figure, said, told
 from shipworthy.release.places import CACHE, PROJECT
-from shipworthy.release.sensitivity import Bench, Look, countable, look_into
+from shipworthy.release.sensitivity import Look, countable, look_into
+from shipworthy.release.variants import Bench
 
 if TYPE_CHECKING:
     from shipworthy.core.stages import Stage
@@ -78,12 +80,16 @@ def find_next(
             looks.append(look_into(bench, decisions))
             budget = max(budget - bench.spent, 0.0)
         held.complete()
-    steps = _with_looks(judgement, looks, project.prices)
+    # Validation is asked already; what a run of the recipe asks anew are the test rows.
+    rows = [part(data, split).height for split in ("validation", "test")]
+    steps = _with_looks(judgement, looks, project.prices, rows[1] / max(rows[0], 1))
     return Found(judgement, (*people, *steps), tuple(looks))
 
 
 def _wanted(judgement: Judgement, name: str | None) -> list[Candidate]:
     """Return the candidates whose layers are to be looked into."""
+    from shipworthy.compress.sparing import sparable
+
     names = [c.name for c in judgement.candidates]
     if name is not None and judgement.kind == "judge":
         raise InputError(text("error.next.no_models"))
@@ -93,7 +99,7 @@ def _wanted(judgement: Judgement, name: str | None) -> list[Candidate]:
     found = []
     for one in judgement.candidates:
         worst = blocked(judgement.decisions_of(one.id))
-        able = bool(worst) and keeps_parts(recipe_of(one)) and all(map(countable, worst))
+        able = bool(worst and sparable(recipe_of(one))) and all(map(countable, worst))
         if (one.name == name) if name is not None else one.id in advised:
             if able:
                 found.append(one)
@@ -153,16 +159,19 @@ def _most_mb(limits: tuple[Limit, ...], parent_mb: float) -> float:
 
 
 def _with_looks(
-    judgement: Judgement, looks: list[Look], prices: PriceSettings
+    judgement: Judgement, looks: list[Look], prices: PriceSettings, times: float
 ) -> tuple[NextStep, ...]:
-    """Replace the advice to look by what was found; a look that is not finished stays advised."""
+    """Replace the advice to look by what was found; a look that is not finished stays advised.
+
+    times: as many test rows as there are validation rows.
+    """
     done = {look.candidate.id for look in looks if not look.left}
     kept = [s for s in judgement.next_steps if not (_advises_look(s) and s.candidate in done)]
-    found = [_step(look) for look in looks if not look.left]
+    found = [_step(look, times) for look in looks if not look.left]
     return ranked((*kept, *found), prices)
 
 
-def _step(look: Look) -> NextStep:
+def _step(look: Look, times: float) -> NextStep:
     from shipworthy.compress.recipes import written
 
     worst, proposal = look.decisions[0], look.proposal
@@ -182,7 +191,8 @@ def _step(look: Look) -> NextStep:
     return NextStep(
         look.candidate.id, said("next.keep", words), proposal.chance, proposal.chance,
         effect=value, effect_low=low, effect_high=high, effect_measure=worst.measure,
-        cost_minutes=2 * proposal.seconds / 60, cost_mb=proposal.mb,
+        cost_minutes=times * proposal.asking / 60, cost_mb=proposal.mb, cost_ms=proposal.ms,
+        cost_basis="one_process",
         recipe=written(proposal.recipe),
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def _look(look: Look) -> list[str]:
     worst = look.decisions[0]
     words: dict[str, Any] = told(look.candidate.name, worst)
     words["now"] = figure(worst, look.now, math.nan, math.nan)
-    shown = [phrase(said("next.parts.heading", words))]
+    shown = [phrase(said("next.parts.heading", words)), *_steps(look)]
     for part in look.tried:
         value = figure(worst, part.back, part.low, part.high)
         line = text(
@@ -62,6 +62,28 @@ def _look(look: Look) -> list[str]:
     return shown
 
 
+def _steps(look: Look) -> list[str]:
+    """Say what each step of a recipe of several leaves, and which one parts were spared by."""
+    shown = []
+    for step in look.steps:
+        value = figure(look.decisions[0], step.now, math.nan, math.nan)
+        line = text(
+            f"next.steps.line.{'further' if step.further >= 0 else 'nearer'}",
+            step=step.name,
+            value=value if isinstance(value, str) else phrase(value),
+            nats=number(abs(step.further), 4),
+        )
+        shown.append(f"  {line}")
+    most = look.costliest
+    if most is not None:
+        if not most.spares:
+            key = "one_width" if most.kind == "neurons" else "whole"
+            shown.append("  " + text(f"next.steps.{key}", step=most.kind))
+        if look.tried:
+            shown.append("  " + text("next.steps.spared", step=look.steps[look.at].kind))
+    return shown
+
+
 def _document(look: Look) -> dict[str, Any]:
     worst = look.decisions[0]
     return {
@@ -71,6 +93,18 @@ def _document(look: Look) -> dict[str, Any]:
         "slice": dict(Slice.parse(worst.slice).conditions),
         "relative_to": worst.relative_to,
         "value": to_null(look.now),
+        "steps": [
+            {
+                "recipe": step.name,
+                "step": step.kind,
+                "value": to_null(step.now),
+                "further": to_null(step.further),
+                "spares": step.spares,
+            }
+            for step in look.steps
+        ],
+        "spared_by": look.at,
+        "seconds": look.spent,
         "parts": [_part(part) for part in look.tried],
         "proposal": None if look.proposal is None else _part(look.proposal),
         "left": look.left,
@@ -86,6 +120,7 @@ def _part(part: Part) -> dict[str, Any]:
         "back": {"value": to_null(part.back), "low": to_null(part.low), "high": to_null(part.high)},
         "nearer": to_null(part.nearer),
         "mb": to_null(part.mb),
+        "p95_ms": to_null(part.ms),
         "seconds": to_null(part.seconds),
         "pass_probability": to_null(part.chance),
     }

@@ -12,6 +12,7 @@ from shipworthy.release.display import text
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.limit_rows import form_of
 from shipworthy.release.wording import about
+from shipworthy.release.wording import phrase as rendered
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,8 +42,8 @@ def said(key: str, words: Mapping[str, Any]) -> Phrase:
 
 _OF_ROWS = (
     "next.change", "next.keep", "next.keep_none", "next.label", "next.label_far",
-    "next.label_least", "next.layers", "next.nearer", "next.no_rows", "next.other", "next.repair",
-    "next.share",
+    "next.label_least", "next.layers", "next.layers_priced", "next.nearer", "next.no_rows",
+    "next.other", "next.repair", "next.share",
 )  # fmt: skip
 
 
@@ -67,12 +68,33 @@ def cost_text(step: NextStep) -> str:
     if step.cost_minutes >= 0.1:
         places = 0 if step.cost_minutes >= 10 else 1
         parts.append(text("next.cost.minutes", minutes=number(step.cost_minutes, places)))
-    if abs(step.cost_mb) >= 0.05:
-        parts.append(text("next.cost.mb", mb=number(step.cost_mb, 1, sign=True)))
+    if step.cost_basis:
+        parts.append(price_text(step))
     if not math.isnan(step.cost) and step.cost >= 0.005:
         money = number(step.cost, 2)
         parts.append(f"{money} {step.currency}".rstrip())
     return " · ".join(parts)
+
+
+def price_text(step: NextStep) -> str:
+    """Return megabytes and p95 milliseconds against the candidate, and where they are from."""
+    shown = price_words(step.cost_mb, step.cost_ms)
+    if shown is None or step.cost_basis == "same_shape":
+        return text("next.price.same_shape")
+    return text(f"next.price.{step.cost_basis}", price=rendered(shown))
+
+
+def price_words(mb: float, ms: float) -> Phrase | None:
+    """Return a price in megabytes and p95 milliseconds, either left out where it is not known."""
+    words = {
+        "mb": number(mb, 1, sign=True),
+        "ms": number(ms, 1 if abs(ms) >= 1 else 2, sign=True),
+    }
+    if math.isnan(mb) and math.isnan(ms):
+        return None
+    if math.isnan(ms):
+        return Phrase("next.price.mb", words)
+    return Phrase("next.price.ms" if math.isnan(mb) else "next.price.both", words)
 
 
 def besides(step: NextStep) -> str:

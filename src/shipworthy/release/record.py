@@ -241,8 +241,9 @@ def _verdict(values: Mapping[str, Any]) -> Verdict:
 
 def _next_step(values: Mapping[str, Any]) -> NextStep:
     told = _numbers(
-        values, "probability", "pass_probability", "effect", "effect_low", "effect_high", "cost"
-    )
+        {"cost_ms": 0.0, **values}, "probability", "pass_probability", "effect", "effect_low",
+        "effect_high", "cost_mb", "cost_ms", "cost",
+    )  # fmt: skip
     return NextStep(**{**told, "phrase": _to_phrase(values["phrase"])})
 
 

@@ -15,7 +15,8 @@ from shipworthy.core.records import Answer, Measurement, Verdict, to_frame
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import CandidateDecision, decide_candidate, decide_run
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
-from shipworthy.release.next_plan import Background, plan
+from shipworthy.release.next_ground import Background
+from shipworthy.release.next_plan import plan
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.standing import OBJECTIVES
 
