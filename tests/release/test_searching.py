@@ -18,7 +18,8 @@ from shipworthy.release.compressing import compress_project, within
 from shipworthy.release.pipeline import Finished, run_project
 from shipworthy.release.places import TRIALS
 from shipworthy.release.project import Project, load_project
-from shipworthy.release.searching import SearchBench, search_note
+from shipworthy.release.search_rows import search_document, search_notes
+from shipworthy.release.searching import SearchBench
 from shipworthy.release.wording import phrase
 
 TRIED = 5
@@ -115,8 +116,12 @@ def test_where_nothing_keeps_the_limits_the_nearest_goes_on(place: Path) -> None
     smallest = min(found.trials, key=lambda t: float(t["size_mb"]))
     assert found.chosen[0] == smallest["name"]
     assert "none keeps all limits" in " ".join(found.lines(width=200))
-    note = phrase(search_note(found.folder))
+    note, missed = map(phrase, search_notes(search_document(found.folder)))
     assert smallest["name"] in note and "size" in note
+    assert "where at most" in missed
+    # A limit on the whole file names no layers, and says so.
+    assert found.document["layers"]["look"] is None
+    assert "the file as a whole" in " ".join(found.lines(width=200))
 
 
 def test_a_limit_that_is_surely_missed_is_seen_on_the_first_rows(

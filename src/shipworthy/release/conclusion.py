@@ -47,8 +47,7 @@ from shipworthy.release.probing import flip_notes, probe_numbers
 from shipworthy.release.project import start_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.search_rows import search_document
-from shipworthy.release.searching import search_note
+from shipworthy.release.search_rows import search_document, search_notes
 from shipworthy.release.training_section import training_record
 from shipworthy.release.verdicts import Question, objective_values, reach_verdict
 
@@ -299,7 +298,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.budget", told))
     searched = _search(bench)
     if searched is not None:
-        notes.append(search_note(searched))
+        notes += search_notes(search_document(searched))
     few = bits_of(model_folder(project.model))
     if few:
         notes.append(Phrase("run.note.widened", {"weights": few}))

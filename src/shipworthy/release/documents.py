@@ -58,6 +58,7 @@ def to_json(
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "notes": [phrase(p) for p in judgement.notes],
         "forgotten": [_forgotten(one) for one in judgement.forgotten],
+        "search": dict(judgement.search) or None,
         "approval": _approval(judgement.approval),
         "waivers": [
             {**asdict(w), "candidate_name": asked.name_of(w.candidate)} for w in judgement.waivers

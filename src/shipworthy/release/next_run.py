@@ -15,7 +15,8 @@ from shipworthy.core.lock import hold
 from shipworthy.core.records import Candidate, Limit
 from shipworthy.measure.decide import opening_alpha
 from shipworthy.release.approvals import approved, open_place
-from shipworthy.release.judgement import Judgement, NextStep, Phrase
+from shipworthy.release.judgement import Judgement, NextStep
+from shipworthy.release.look_shown import named
 from shipworthy.release.made import part
 from shipworthy.release.next_background import recipe_of
 from shipworthy.release.next_plan import blocked
@@ -132,7 +133,7 @@ def _bench(
     return Bench(
         shop, data, parent, _made(folder, candidate, data), recipe_of(candidate), judgement.limits,
         judgement.confidence, opening_alpha((1 - judgement.confidence) / 2, judgement.opening + 1),
-        most_mb=_most_mb(judgement.limits, mb), budget_seconds=budget_seconds,
+        most_mb=most_mb(judgement.limits, mb), budget_seconds=budget_seconds,
         decided="test" if judgement.kind == "run" else "validation",
     )  # fmt: skip
 
@@ -147,7 +148,7 @@ def _made(folder: Path, candidate: Candidate, data: Stage) -> Made:
     return Made(candidate, place, data)
 
 
-def _most_mb(limits: tuple[Limit, ...], parent_mb: float) -> float:
+def most_mb(limits: tuple[Limit, ...], parent_mb: float) -> float:
     """Return the largest file that the policy lets pass."""
     most = math.inf
     for limit in limits:
@@ -195,17 +196,3 @@ def _step(look: Look, times: float) -> NextStep:
         cost_basis="one_process",
         recipe=written(proposal.recipe),
     )  # fmt: skip
-
-
-def named(parts: tuple[Any, ...]) -> Phrase:
-    """Return parts of a model in words, one phrase inside the other."""
-    each = [
-        Phrase("next.part.embeddings")
-        if part == "embeddings"
-        else Phrase("next.part.block", {"number": part})
-        for part in parts
-    ]
-    joined = each[0]
-    for one in each[1:]:
-        joined = Phrase("next.part.both", {"first": joined, "second": one})
-    return joined

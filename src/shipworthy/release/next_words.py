@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shipworthy.core.locale import number
 from shipworthy.core.records import Decision, Slice
-from shipworthy.release.display import text
+from shipworthy.release.display import Shown, text
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.limit_rows import form_of
 from shipworthy.release.wording import about
@@ -41,15 +41,20 @@ def said(key: str, words: Mapping[str, Any]) -> Phrase:
 
 
 _OF_ROWS = (
-    "next.change", "next.keep", "next.keep_none", "next.label", "next.label_far",
-    "next.label_least", "next.layers", "next.layers_priced", "next.nearer", "next.no_rows",
-    "next.other", "next.repair", "next.share",
+    "compress.layers.heading", "next.change", "next.keep", "next.keep_none", "next.label",
+    "next.label_far", "next.label_least", "next.layers", "next.layers_priced", "next.nearer",
+    "next.no_rows", "next.other", "next.parts.heading", "next.repair", "next.share",
+    "run.note.search_layers", "run.note.search_missed.at_least", "run.note.search_missed.at_most",
 )  # fmt: skip
 
 
 def figure(decision: Decision, value: float, low: float, high: float) -> str | Phrase:
     """Return a value on the scale of a decision, with its interval and unit."""
-    form = form_of(decision)
+    return figure_in(form_of(decision), value, low, high)
+
+
+def figure_in(form: Shown, value: float, low: float, high: float) -> str | Phrase:
+    """Return a value in the form of its measure, with its interval and unit."""
     shown = form.figure(value)
     if not (math.isnan(low) or math.isnan(high) or low == high):
         shown = f"{shown} {form.interval(low, high)}"

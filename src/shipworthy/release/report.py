@@ -30,7 +30,7 @@ from shipworthy.release.judgement import Judgement
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
 from shipworthy.release.panels import frontier_section, groups
-from shipworthy.release.search_rows import search_section
+from shipworthy.release.search_rows import is_search_note, search_section
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
@@ -107,7 +107,12 @@ def _context(asked: Survey) -> dict[str, Any]:
         "every": every_limit(asked) if len(judgement.candidates) > 1 else [],
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "next_steps": [(phrase(s.phrase), besides(s)) for s in judgement.next_steps],
-        "notes": [phrase(p) for p in judgement.notes],
+        "notes": [
+            # The search has a section of its own on this page.
+            phrase(p)
+            for p in judgement.notes
+            if not (judgement.search and is_search_note(p))
+        ],
         "evidence": evidence(asked),
         "confidence": confidence,
     }

@@ -9,13 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shipworthy.core.locale import NO_NUMBER, number, text
+from shipworthy.core.locale import NO_NUMBER, has_text, number
+from shipworthy.core.records import Slice
+from shipworthy.release.display import Shown, shown, text
+from shipworthy.release.judgement import Phrase
+from shipworthy.release.look_shown import named as named_parts
+from shipworthy.release.look_shown import part_lines, step_lines
+from shipworthy.release.next_words import figure_in, said
+from shipworthy.release.nulls import from_null
 from shipworthy.release.places import TRIALS
+from shipworthy.release.wording import phrase
 
 CHOSEN = "chosen.json"
 """In the stage of a search: the recipes that it ends with, as a project file writes them."""
 HEADS = ("recipe", "outcome", "size", "latency", "harm", "missed")
 """Columns of the table, by the names of their heads."""
+NOTE = "run.note.search"
+"""What the keys of all notes on a search begin with."""
+MOST_PARTS = 4
+"""Parts that are told of, those first that give back most."""
 MOST_SHOWN = 24
 """Rows of the table on a page; the file in the run has all."""
 
@@ -51,6 +63,7 @@ def search_document(folder: Path) -> dict[str, Any]:
         "seconds": told["seconds"],
         "exhausted": told["exhausted"],
         "chosen": chosen,
+        "layers": told["layers"],
         "trials": [_told(trial, trial["name"] in order) for trial in trials],
     }
 
@@ -79,7 +92,105 @@ def outcome(told: Mapping[str, Any]) -> list[str]:
         name=chosen[0] if chosen else NO_NUMBER,
     )  # fmt: skip
     whole = [text("compress.exhausted")] if told["exhausted"] else []
-    return [said, *whole, text("compress.times")]
+    return [said, *whole, *layer_lines(told.get("layers")), text("compress.times")]
+
+
+def layer_lines(told: Mapping[str, Any] | None) -> list[str]:
+    """Say what the nearest trial misses, and which layers cost it, as sentences.
+
+    told: as `nearest_layers` gives it; nothing where a trial kept all limits.
+    """
+    if told is None:
+        return []
+    found, look = [], told["look"]
+    if told["missed"] is not None:
+        found.append(phrase(_missed(told)))
+    if told["reason"]:
+        key = f"compress.layers.{told['reason']}"
+        found.append(text(key) if has_text(key) else told["reason"])
+    if look is not None:
+        form, words = _form(look), _words(look)
+        found += step_lines(look, form)
+        if look["parts"]:
+            minutes = number(told["seconds"] / 60, 1)
+            found.append(phrase(said("compress.layers.heading", {**words, "minutes": minutes})))
+            found += part_lines({**look, "parts": look["parts"][:MOST_PARTS]}, form)
+        if look["left"]:
+            found.append(text("compress.layers.left", count=look["left"]))
+    if told["tried"] is not None:
+        found.append(text("compress.layers.tried", name=told["tried"]))
+    return found
+
+
+def search_notes(told: Mapping[str, Any]) -> list[Phrase]:
+    """Return what a search did, for a place that has no table of it. told: its document."""
+    trials, layers = told["trials"], told.get("layers")
+    kept = [trial for trial in trials if trial["state"] == "kept"]
+    words: dict[str, Any] = {
+        "count": len(trials),
+        "minutes": f"{told['seconds'] / 60:.0f}",
+        "kept": len(kept),
+    }
+    ended = [trial for trial in trials if trial["state"] != "failed"]
+    if kept or not ended:
+        notes = [Phrase(NOTE, words)]
+    else:
+        nearest = min(ended, key=lambda trial: max(trial["excess"], default=0.0))
+        words |= {"name": nearest["name"], "worst": nearest["worst"]}
+        notes = [Phrase(f"{NOTE}_none", words)]
+    if layers is not None and layers["missed"] is not None:
+        notes.append(_missed(layers))
+    look = None if layers is None else layers["look"]
+    if look is not None and look["parts"] and from_null(look["parts"][0]["nearer"]) > 0:
+        best = look["parts"][0]
+        back = figure_in(
+            _form(look), *(from_null(best["back"][k]) for k in ("value", "low", "high"))
+        )
+        words = {
+            **_words(look),
+            "parts": named_parts(tuple(best["parts"])),
+            "value": figure_in(_form(look), *back),
+            "share": number(100 * from_null(best["nearer"])),
+        }
+        notes.append(said(f"{NOTE}_layers", words))
+    return notes
+
+
+def is_search_note(note: Phrase) -> bool:
+    """Say whether a note tells of a search; a page has a section of its own for it."""
+    return note.key.startswith(NOTE)
+
+
+def _missed(told: Mapping[str, Any]) -> Phrase:
+    """Say what the nearest trial misses, where, and by how much."""
+    missed = told["missed"]
+    form = _form(missed)
+    words = _words(missed) | {
+        "candidate": told["candidate_name"],
+        "value": figure_in(form, from_null(missed["value"]), math.nan, math.nan),
+        "bound": figure_in(form, from_null(missed["bound"]), math.nan, math.nan),
+    }
+    return said(f"{NOTE}_missed.{missed['side']}", words)
+
+
+def _form(told: Mapping[str, Any]) -> Shown:
+    """Return how the numbers of a measure are shown."""
+    relative = told["relative_to"] != "none"
+    return shown(told["measure"], relative=relative, value_unit=told.get("value_unit", ""))
+
+
+def _words(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the words for a measure and a slice."""
+    conditions = dict(told["slice"])
+    where: str | Phrase = str(Slice.of(conditions))
+    if set(conditions) == {"each"}:
+        where = Phrase("next.where.every", {"column": str(conditions["each"])})
+    what = "level" if told["relative_to"] == "none" else "change"
+    return {
+        "what": Phrase(f"next.what.{what}", {"measure": told["measure"]}),
+        "where": where,
+        "slice": str(Slice.of(conditions)),
+    }
 
 
 def cells(trials: Sequence[Mapping[str, Any]]) -> list[list[str]]:

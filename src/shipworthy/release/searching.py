@@ -28,7 +28,6 @@ from shipworthy.measure.decide import Evidence, assess
 from shipworthy.measure.estimates import Estimate, Fact, Unmeasured
 from shipworthy.measure.quick_speed import paired_p95_ms
 from shipworthy.model.checkpoint import size_bytes
-from shipworthy.release.judgement import Phrase
 from shipworthy.release.made import Made, classes, part
 from shipworthy.release.places import TRIALS
 from shipworthy.release.policy import policy_digest
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from shipworthy.compress.recipes import Recipe
-    from shipworthy.core.records import RelativeTo
+    from shipworthy.core.records import Limit, RelativeTo
     from shipworthy.core.stages import Stage
     from shipworthy.model.text_classifier import TextClassifier
     from shipworthy.release.artefacts import Workshop
@@ -78,6 +77,7 @@ def search_stage(
     Raises StageError where no recipe at all could be made.
     """
     from shipworthy.compress.search import best
+    from shipworthy.release.search_layers import nearest_layers
 
     project, policy = shop.project, shop.project.policy.policy()
     settings = project.compress
@@ -97,12 +97,14 @@ def search_stage(
     def write(folder: Path) -> None:
         place = shop.work("search", **key)
         given = [_plain(one) for one in settings.recipes] if settings.recipes != "auto" else []
-        found = run_search(shop, data, parent, policy, make, place=place, first=given)
+        bench = SearchBench(shop, data, parent, policy, make, place)
+        found = run_search(bench, first=given)
+        layers = nearest_layers(bench, found)
         objective = _OBJECTIVE.get(project.objective, "latency")
         chosen = best(found.trials, objective=objective, most=settings.keep)
         if not chosen:
             raise StageError(text("error.searching.none", error=found.trials[0].error))
-        write_trials(found, folder)
+        write_trials(found, folder, layers)
         told = json.dumps([trial.recipe for trial in chosen], ensure_ascii=False)
         (folder / CHOSEN).write_text(told, encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
@@ -114,24 +116,13 @@ def _plain(recipe: Any) -> Any:
     return recipe if isinstance(recipe, str) else plain(recipe)
 
 
-def run_search(
-    shop: Workshop,
-    data: Stage,
-    parent: Made,
-    policy: Policy,
-    make: Callable[[Recipe], Made],
-    *,
-    place: Path,
-    first: Sequence[Any] = (),
-) -> Search:
+def run_search(bench: SearchBench, *, first: Sequence[Any] = ()) -> Search:
     """Search the recipes of a project within its budget.
 
-    make: of a recipe, its candidate. place: folder in which the search keeps what it tried. first:
-    recipes, as the project writes them, that are tried before all others.
+    first: recipes, as the project writes them, that are tried before all others.
     """
-    project = shop.project
-    space = space_of(parent.folder, grouped=bool(project.data.groups))
-    bench = SearchBench(shop, data, parent, policy, make, place)
+    project, place = bench.shop.project, bench.place
+    space = space_of(bench.parent.folder, grouped=bool(project.data.groups))
     try:
         return search(
             bench.measure, space, budget_seconds=60 * project.compress.budget_minutes, place=place,
@@ -182,7 +173,7 @@ class SearchBench:
         own, other = paired_p95_ms(
             self._parent_model, _opened(one, self.shop), self._texts, seed=self.shop.project.seed
         )
-        numbers = _numbers(one, other)
+        numbers = numbers_of(one, other)
         subject = Subject(one.candidate, told, numbers)
         misses = self._misses(subject, "validation")
         worst = max(misses, key=lambda miss: miss.excess, default=None)
@@ -202,7 +193,8 @@ class SearchBench:
         return _opened(self.parent, self.shop)
 
     @cached_property
-    def _parent_p95_ms(self) -> float:
+    def parent_p95_ms(self) -> float:
+        """Return the p95 of the parent, timed in this process, ms."""
         return paired_p95_ms(
             self._parent_model, self._parent_model, self._texts, seed=self.shop.project.seed
         )[0]
@@ -216,7 +208,8 @@ class SearchBench:
         generator = np.random.default_rng([self.shop.project.seed, rows.height])
         return rows[np.sort(generator.choice(rows.height, count, replace=False))]
 
-    def _ruler(self, split: str) -> Ruler:
+    def ruler(self, split: str) -> Ruler:
+        """Return the ruler of the first rows (`glance`) or of all (`validation`)."""
         if split not in self.rulers:
             settings = self.shop.project.data
             if split == "glance":
@@ -224,7 +217,7 @@ class SearchBench:
             else:
                 answered = self.shop.answers(self.data, self.parent, split)
                 told = self.shop.predictions(self.data, self.parent, split, answered)
-                numbers = _numbers(self.parent, self._parent_p95_ms)
+                numbers = numbers_of(self.parent, self.parent_p95_ms)
                 subject = Subject(self.parent.candidate, told, numbers)
             self.rulers[split] = Ruler(
                 subject, groups=settings.groups, unit=settings.unit,
@@ -251,19 +244,23 @@ class SearchBench:
 
     def _misses(self, subject: Subject, split: str) -> list[Miss]:
         """Return of each limit that counts by how much it is missed; NaN is no objection."""
-        ruler = self._ruler(split)
-        limits = [limit for limit in self.policy.limits if limit.tier != "advisory"]
+        ruler, limits = self.ruler(split), self.limits
         by_limit: dict[int, Miss] = {}
         for item in ruler.evidence(subject, limits):
-            found = _miss(item)
+            found = miss_of(item)
             before = by_limit.get(item.index)
             if before is None or found.excess > before.excess:
                 by_limit[item.index] = found
         return [by_limit.get(k, Miss(0.0, False, "")) for k in range(len(limits))]
 
+    @property
+    def limits(self) -> list[Limit]:
+        """The limits that count."""
+        return [limit for limit in self.policy.limits if limit.tier != "advisory"]
+
     def _harm(self, subject: Subject) -> float:
         """Return what the group loses that loses most, as a share of its rows; of all rows too."""
-        ruler, losses = self._ruler("validation"), []
+        ruler, losses = self.ruler("validation"), []
         for columns in ((), *ruler.crossed):
             shown = assess(ruler.estimate(subject, "accuracy", columns, "parent"))
             value, n = (np.asarray(x, np.float64) for x in (shown.value, shown.n))
@@ -275,15 +272,19 @@ class SearchBench:
 class Miss:
     """How far the worst slice of a limit lies outside, as a share of the limit; 0 or less inside.
 
-    proved: whether its whole interval lies outside. told: measure and slice, for people.
+    proved: whether its whole interval lies outside. told: measure and slice, for people. place: of
+    the slice among those of the evidence. value: of the measure there.
     """
 
     excess: float
     proved: bool
     told: str
+    place: int = 0
+    value: float = math.nan
 
 
-def _miss(item: Evidence) -> Miss:
+def miss_of(item: Evidence) -> Miss:
+    """Return how far what a limit looks at lies outside."""
     if isinstance(item.estimate, Unmeasured) or not math.isfinite(item.bound):
         return Miss(0.0, False, "")
     shown = assess(item.estimate, confidence=GLANCE_CONFIDENCE)
@@ -295,7 +296,8 @@ def _miss(item: Evidence) -> Miss:
     scale = max(abs(item.bound), 0.005)
     place = int(np.nanargmax(value))
     proved = bool(np.any(sign * (item.bound - best) > 0)) and value[place] > 0
-    return Miss(float(value[place]) / scale, proved, _told(item, place))
+    excess = float(value[place]) / scale
+    return Miss(excess, proved, _told(item, place), place, float(np.asarray(shown.value)[place]))
 
 
 def _told(item: Evidence, place: int) -> str:
@@ -305,7 +307,7 @@ def _told(item: Evidence, place: int) -> str:
     return ", ".join([measure_name(item.limit.measure), *named])
 
 
-def _numbers(one: Made, p95_ms: float) -> dict[tuple[str, RelativeTo], Estimate]:
+def numbers_of(one: Made, p95_ms: float) -> dict[tuple[str, RelativeTo], Estimate]:
     """Return what is known of the whole artefact; times here are estimates without an interval."""
     return {
         ("size_mb", "none"): Fact(np.array([size_bytes(one.folder) / 1e6])),
@@ -319,30 +321,14 @@ def _opened(one: Made, shop: Workshop) -> TextClassifier:
     return load_classifier(one.folder, threads=shop.project.speed.threads, batch="one")
 
 
-def search_note(folder: Path) -> Phrase:
-    """Return what a search did, for the report. folder: of its stage, or of a run."""
-    told = json.loads((folder / TRIALS).read_text(encoding="utf-8"))
-    trials = [trial for trial in told["trials"] if trial["found"] is not None]
-    kept = [trial for trial in trials if trial["state"] == "kept"]
-    words: dict[str, Any] = {
-        "count": len(told["trials"]),
-        "minutes": f"{told['seconds'] / 60:.0f}",
-        "kept": len(kept),
-    }
-    if kept or not trials:
-        return Phrase("run.note.search", words)
-    nearest = min(trials, key=lambda trial: max(trial["found"]["excess"], default=0.0))
-    words |= {"name": nearest["name"], "worst": nearest["found"]["worst"]}
-    return Phrase("run.note.search_none", words)
-
-
-def write_trials(found: Search, folder: Path) -> None:
-    """Write all trials of a search as JSON."""
+def write_trials(found: Search, folder: Path, layers: Any = None) -> None:
+    """Write all trials of a search as JSON. layers: what cost the nearest one, if it was looked."""
     trials = []
     for trial in found.trials:
         told = asdict(trial)
         if trial.found is not None:
             told["found"]["values"] = [None if math.isnan(v) else v for v in trial.found.values]
         trials.append({**told, "state": trial.state})
-    told = {"seconds": found.seconds, "exhausted": found.exhausted, "trials": trials}
+    told = {"seconds": found.seconds, "exhausted": found.exhausted, "layers": layers}
+    told["trials"] = trials
     (folder / TRIALS).write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")

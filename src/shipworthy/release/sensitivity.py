@@ -124,11 +124,6 @@ class Look:
     at: int = 0
     spent: float = 0.0
 
-    @property
-    def costliest(self) -> StepCost | None:
-        """The step that moves the answers furthest; None where there is only one."""
-        return max(self.steps, key=lambda step: step.further, default=None)
-
 
 def countable(decision: Decision, *, positive: bool = True) -> bool:
     """Say whether the rows of a limit can be followed from one candidate to the next."""
