@@ -118,7 +118,7 @@ def test_where_nothing_keeps_the_limits_the_nearest_goes_on(place: Path) -> None
     assert "none keeps all limits" in " ".join(found.lines(width=200))
     note, missed = map(phrase, search_notes(search_document(found.folder)))
     assert smallest["name"] in note and "size" in note
-    assert "where at most" in missed
+    assert "the limit is at most" in missed
     # A limit on the whole file names no layers, and says so.
     assert found.document["layers"]["look"] is None
     assert "the file as a whole" in " ".join(found.lines(width=200))

@@ -12,6 +12,7 @@ from shipworthy.release.artefacts import TOKENS
 from shipworthy.release.made import MODEL, Made, made, part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from shipworthy.compress.material import Material
@@ -81,15 +82,22 @@ def compress(
 
 
 def compress_steps(
-    shop: Workshop, parent: Path, digest: str, recipe: Recipe, *, data: Stage | None = None
-) -> tuple[Stage, ...]:
-    """Make one candidate as `compress` does, and return the stage of each of its steps."""
+    shop: Workshop, parent: Path, digest: str, recipe: Recipe, *, data: Stage | None = None,
+    done: Sequence[Stage] = (),
+) -> tuple[Stage, ...]:  # fmt: skip
+    """Make one candidate as `compress` does, and return the stage of each of its steps.
+
+    done: the stages of the first steps, where they are at hand.
+    """
     from shipworthy.compress.recipes import steps_of
     from shipworthy.model.checkpoint import artefact_digest
 
     *first, last = steps_of(recipe)
-    stages = []
-    for step in (*first, replace(last, name=recipe.name)):
+    stages = list(done)
+    if done:
+        parent = done[-1].folder / MODEL
+        digest = artefact_digest(parent)
+    for step in (*first, replace(last, name=recipe.name))[len(done) :]:
         stages.append(_step(shop, parent, digest, step, data))
         parent = stages[-1].folder / MODEL
         digest = artefact_digest(parent)

@@ -51,7 +51,7 @@ def look_document(look: Look) -> dict[str, Any]:
 
 
 def step_lines(told: Mapping[str, Any], form: Shown) -> list[str]:
-    """Say what each step of a recipe of several leaves, and which one parts were spared by.
+    """Say what each step of a recipe of several leaves, and where the costliest can spare none.
 
     told: as `look_document` gives it; form: of its measure.
     """
@@ -71,14 +71,17 @@ def step_lines(told: Mapping[str, Any], form: Shown) -> list[str]:
         if not most["spares"]:
             why = "one_width" if most["step"] == "neurons" else "whole"
             shown.append(text(f"next.steps.{why}", step=most["step"]))
-        if told["parts"]:
-            shown.append(text("next.steps.spared", step=steps[told["spared_by"]]["step"]))
     return shown
 
 
 def part_lines(told: Mapping[str, Any], form: Shown) -> list[str]:
-    """Say what each part gives back, the best first. told, form: as of `step_lines`."""
+    """Say what each part gives back, the best first, and which step spared it.
+
+    told, form: as of `step_lines`.
+    """
     shown = []
+    if told["steps"] and told["parts"]:
+        shown.append(text("next.steps.spared", step=told["steps"][told["spared_by"]]["step"]))
     for part in told["parts"]:
         nearer, mb = from_null(part["nearer"]), from_null(part["mb"])
         line = text(

@@ -223,8 +223,8 @@ def _flips(
 
 
 def _kept_back(asked: Asked, decision: CandidateDecision) -> tuple[NextStep, ...]:
-    """A candidate that the test rows pass and validation did not nominate."""
+    """A candidate that validation did not nominate: the test rows pass it, or cannot tell."""
     if not decision.all_pass:
-        return ()
+        return alternatives(asked, decision.candidate)
     words = {"candidate": asked.names[decision.candidate]}
     return (NextStep(decision.candidate, Phrase("next.nominate", words), math.nan, math.nan),)

@@ -143,13 +143,11 @@ def search_notes(told: Mapping[str, Any]) -> list[Phrase]:
     look = None if layers is None else layers["look"]
     if look is not None and look["parts"] and from_null(look["parts"][0]["nearer"]) > 0:
         best = look["parts"][0]
-        back = figure_in(
-            _form(look), *(from_null(best["back"][k]) for k in ("value", "low", "high"))
-        )
+        value, low, high = (from_null(best["back"][end]) for end in ("value", "low", "high"))
         words = {
             **_words(look),
             "parts": named_parts(tuple(best["parts"])),
-            "value": figure_in(_form(look), *back),
+            "value": figure_in(_form(look), value, low, high),
             "share": number(100 * from_null(best["nearer"])),
         }
         notes.append(said(f"{NOTE}_layers", words))

@@ -153,6 +153,7 @@ def look_into(bench: Bench, decisions: Sequence[Decision]) -> Look:
     best = sorted(tried, key=lambda p: -p.nearer)
     proposal, stopped = (None, False) if left else _proposal(bench, view, best)
     if proposal is not None:
+        # Made already, so that this only finds it again.
         proposal = replace(proposal, ms=bench.slower_ms(bench.variant(proposal.parts)))
     return Look(
         bench.candidate.candidate, tuple(decisions), view.now, tuple(best), proposal,

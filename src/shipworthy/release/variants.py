@@ -69,6 +69,11 @@ class Bench:
         """The steps that lead from the parent to the candidate."""
         return steps_of(self.recipe)
 
+    @cached_property
+    def first(self) -> tuple[Stage, ...]:
+        """The stages of all steps but the last."""
+        return self._compress(step_recipe(self.steps[:-1])) if len(self.steps) > 1 else ()
+
     @property
     def is_spent(self) -> bool:
         """Whether the time is up; what is cached takes none, so that every look gets further."""
@@ -80,8 +85,7 @@ class Bench:
             return self.parent
         if place == len(self.steps) - 1:
             return self.candidate
-        step = self.steps[place]
-        return self._made(step, self._compress(step_recipe(self.steps[: place + 1]))[-1])
+        return self._made(self.steps[place], self.first[place])
 
     def variant(self, parts: Sequence[FloatPart]) -> Variant:
         """Make a candidate that spares parts, and ask it about validation."""
@@ -89,18 +93,23 @@ class Bench:
 
         place = self.at % len(self.steps)
         recipe = keeping(self.recipe, parts, at=place)
-        stages = self._compress(recipe)
+        stages = self._compress(recipe, done=self.first[:place])
         one = self._made(recipe, stages[-1])
         answered = self._spend(self.shop.answers(self.data, one, "validation"))
         seconds = sum(s.seconds for s in stages[place:]) + answered.seconds
         return Variant(recipe, one, answered, seconds)
 
-    def _compress(self, recipe: Recipe) -> tuple[Stage, ...]:
+    def _compress(self, recipe: Recipe, *, done: Sequence[Stage] = ()) -> tuple[Stage, ...]:
+
         from shipworthy.release.candidate_stages import compress_steps
 
         digest = self.parent.candidate.artefact_digest
-        stages = compress_steps(self.shop, self.parent.folder, digest, recipe, data=self.data)
-        return tuple(map(self._spend, stages))
+        stages = compress_steps(
+            self.shop, self.parent.folder, digest, recipe, data=self.data, done=done
+        )
+        for stage in stages[len(done) :]:
+            self._spend(stage)
+        return stages
 
     def _spend(self, stage: Stage) -> Stage:
         self.spent += 0.0 if stage.cached else stage.seconds
