@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core.errors import SettingsError
 from shipworthy.core.locale import text
 from shipworthy.release.cells import Column, table
-from shipworthy.release.search_rows import HEADS, cells, outcome, search_document
+from shipworthy.release.search_rows import (
+    HEADS,
+    cells,
+    layer_blocks,
+    outcome,
+    search_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +57,12 @@ class Compressed:
         ]  # fmt: skip
         lines, _ = table(columns, cells(self.trials), width)
         said = ["  ".join(line).rstrip() for line in lines]
-        return [*said, "", *outcome(self.document)]
+        layers = [
+            one
+            for head, lines in layer_blocks(self.document)
+            for one in ("", head, *(f"  {line}" for line in lines))
+        ]
+        return [*said, "", *outcome(self.document), *layers]
 
 
 def compress_project(

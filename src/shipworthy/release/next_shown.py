@@ -49,5 +49,13 @@ def _look(look: Look) -> list[str]:
     words: dict[str, Any] = told(look.candidate.name, worst)
     words["now"] = figure(worst, look.now, math.nan, math.nan)
     document, form = look_document(look), form_of(worst)
-    lines = [*step_lines(document, form), *part_lines(document, form)]
-    return [phrase(said("next.parts.heading", words)), *(f"  {line}" for line in lines)]
+    blocks = [
+        ("next.steps.heading", step_lines(document, form)),
+        ("next.parts.heading", part_lines(document, form)),
+    ]
+    return [
+        line
+        for key, lines in blocks
+        if lines
+        for line in (phrase(said(key, words)), *(f"  {one}" for one in lines))
+    ]

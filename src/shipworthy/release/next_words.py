@@ -44,7 +44,8 @@ _OF_ROWS = (
     "compress.layers.heading", "next.change", "next.keep", "next.keep_none", "next.label",
     "next.label_far", "next.label_least", "next.layers", "next.layers_priced", "next.nearer",
     "next.no_rows", "next.other", "next.parts.heading", "next.repair", "next.share",
-    "run.note.search_layers", "run.note.search_missed.at_least", "run.note.search_missed.at_most",
+    "next.steps.heading", "run.note.search_layers", "run.note.search_missed.at_least",
+    "run.note.search_missed.at_most",
 )  # fmt: skip
 
 

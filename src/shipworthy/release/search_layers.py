@@ -70,7 +70,8 @@ def nearest_layers(bench: SearchBench, found: Search) -> dict[str, Any] | None:
         "reason": reason,
         "look": None if look is None else look_document(look),
         "tried": None if tried is None else tried.name,
-        "seconds": seconds,
+        # A look that went on after a kill took the time of both sittings.
+        "seconds": max(seconds, 0.0 if look is None else sum(p.seconds for p in look.tried)),
     }
 
 

@@ -36,10 +36,12 @@ MOST_SHOWN = 24
 class SearchSection:
     """The search on a page.
 
-    words: what came of it; rows: cells of the table; more: what is not shown, empty where all is.
+    words: what came of it; layers: which steps and layers cost the nearest trial, headings with
+    their lines; rows: cells of the table; more: what is not shown, empty where all is.
     """
 
     words: tuple[str, ...]
+    layers: tuple[tuple[str, tuple[str, ...]], ...]
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     more: str
@@ -76,6 +78,7 @@ def search_section(told: Mapping[str, Any]) -> SearchSection | None:
     left = len(trials) - MOST_SHOWN
     return SearchSection(
         tuple(outcome(told)),
+        tuple((head, tuple(lines)) for head, lines in layer_blocks(told)),
         tuple(text(f"compress.head.{name}") for name in HEADS),
         tuple(tuple(row) for row in cells(trials[:MOST_SHOWN])),
         text("compress.more", count=number(left), file=TRIALS) if left > 0 else "",
@@ -92,14 +95,32 @@ def outcome(told: Mapping[str, Any]) -> list[str]:
         name=chosen[0] if chosen else NO_NUMBER,
     )  # fmt: skip
     whole = [text("compress.exhausted")] if told["exhausted"] else []
-    return [said, *whole, *layer_lines(told.get("layers")), text("compress.times")]
+    layers = told.get("layers")
+    return [said, *whole, *_nearest(layers), text("compress.times")]
 
 
-def layer_lines(told: Mapping[str, Any] | None) -> list[str]:
-    """Say what the nearest trial misses, and which layers cost it, as sentences.
+def layer_blocks(told: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Say which steps and layers cost the nearest trial: a heading, and its lines.
 
-    told: as `nearest_layers` gives it; nothing where a trial kept all limits.
+    told: document of the search; nothing where a trial kept all limits.
     """
+    layers = told.get("layers")
+    if layers is None or layers["look"] is None:
+        return []
+    look = layers["look"]
+    form, found = _form(look), []
+    words = _words(look) | {"candidate": layers["candidate_name"]}
+    if look["steps"]:
+        found.append((phrase(said("next.steps.heading", words)), step_lines(look, form)))
+    if look["parts"]:
+        words["minutes"] = number(layers["seconds"] / 60, 1)
+        best = {**look, "parts": look["parts"][:MOST_PARTS]}
+        found.append((phrase(said("compress.layers.heading", words)), part_lines(best, form)))
+    return found
+
+
+def _nearest(told: Mapping[str, Any] | None) -> list[str]:
+    """Say what the nearest trial misses, and why no layers are named or what was tried for them."""
     if told is None:
         return []
     found, look = [], told["look"]
@@ -108,15 +129,8 @@ def layer_lines(told: Mapping[str, Any] | None) -> list[str]:
     if told["reason"]:
         key = f"compress.layers.{told['reason']}"
         found.append(text(key) if has_text(key) else told["reason"])
-    if look is not None:
-        form, words = _form(look), _words(look)
-        found += step_lines(look, form)
-        if look["parts"]:
-            minutes = number(told["seconds"] / 60, 1)
-            found.append(phrase(said("compress.layers.heading", {**words, "minutes": minutes})))
-            found += part_lines({**look, "parts": look["parts"][:MOST_PARTS]}, form)
-        if look["left"]:
-            found.append(text("compress.layers.left", count=look["left"]))
+    if look is not None and look["left"]:
+        found.append(text("compress.layers.left", count=look["left"]))
     if told["tried"] is not None:
         found.append(text("compress.layers.tried", name=told["tried"]))
     return found
