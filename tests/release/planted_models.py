@@ -138,7 +138,9 @@ def plant(source: Path, out: Path, damaged: dict[int, float]) -> None:
     save_variant(out, module, read_info(source), parent=source)
 
 
-def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) -> Path:
+def write_run(
+    place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2, name: str = "planted"
+) -> Path:
     """Train, make one candidate, decide, and write a run folder as a project's run leaves it.
 
     Speed is left out: no limit asks for it, and its processes take most of the time.
@@ -149,7 +151,8 @@ def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) 
     shop = Workshop(project, place / ".shipworthy", lambda stage: None)
     data = shop.rows()
     parent = made(shop.train(data), PARENT, "train")
-    stage = compress(shop, parent.folder, parent.candidate.artefact_digest, recipe)
+    digest = parent.candidate.artefact_digest
+    stage = compress(shop, parent.folder, digest, recipe, data=data)
     one = made(
         stage, recipe.name, recipe.lever, parents=(parent.candidate.id,),
         settings=dict(recipe.settings),
@@ -164,7 +167,7 @@ def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) 
         rulers[split] = Ruler(read[0], groups=("shop",), unit=None, split=split)
         subjects[split] = read[1]
     question = Question(
-        run="planted", name="toy", kind="run", policy=policy, nominated=(one.candidate.id,),
+        run=name, name="toy", kind="run", policy=policy, nominated=(one.candidate.id,),
         objective="quality", opening=OpeningState(family=1),
     )  # fmt: skip
     ground = Background(
@@ -177,7 +180,7 @@ def write_run(place: Path, recipe: Recipe, *, rows: int = 900, epochs: int = 2) 
         parts=3,
     )
     found = reach_verdict(question, rulers["test"], [subjects["test"]], background=ground)
-    folder = place / "runs" / "planted"
+    folder = place / "runs" / name
     write_record(found, folder)
     for m in (parent, one):
         link_into(m.folder, folder / m.candidate.folder)

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from shipworthy.compress import CompressSettings, Recipe, expand
+from shipworthy.compress.recipes import steps_of
 from shipworthy.compress.repairs import repaired
 from shipworthy.core.locale import set_language
 from shipworthy.core.records import Answer, Limit, Slice
 from shipworthy.core.yaml import parse_yaml
 from shipworthy.measure.decide import Evidence, decide_candidate
 from shipworthy.measure.estimates import Estimate, Fact, Mean, PairedChange, Rate, Spread
+from shipworthy.release.documents import step_document
 from shipworthy.release.judgement import NextStep, Phrase
-from shipworthy.release.next_ground import Background
+from shipworthy.release.next_ground import Background, Price, Spent
 from shipworthy.release.next_plan import plan
 from shipworthy.release.next_prices import PriceSettings, priced, ranked
 from shipworthy.release.next_step import Clock
@@ -347,3 +349,91 @@ def test_the_order_is_cost_for_the_chance() -> None:
 def test_wrong_prices_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="label_row|machine_hours|currency"):
         PriceSettings.model_validate(wrong)
+
+
+# -- what a repair costs -----------------------------------------------------------------------
+
+
+def test_another_candidate_of_the_run_is_priced_as_it_was_measured() -> None:
+    (step, *_) = steps(
+        {"a": [change(80, 5)], "b": [change(4, 5)]}, mb={"a": 20.0, "b": 23.5},
+        p95_ms={"a": 2.0, "b": 1.75},
+    )  # fmt: skip
+    assert (step.cost_mb, step.cost_ms, step.cost_basis) == (3.5, -0.25, "measured")
+    assert besides(step).endswith("+3.5 MB and −0.25 ms p95, measured")
+    document = step_document(step)
+    assert (document["cost_mb"], document["cost_ms"]) == (3.5, -0.25)
+    assert document["cost_basis"] == "measured"
+
+
+def test_repairs_that_change_values_only_cost_neither_size_nor_speed() -> None:
+    for asked in ({"neurons": 0.5}, {"steps": [{"layers": [0, 2]}, "int8"]}):
+        (step,) = steps({"a": [change(80, 5)]}, recipes={"a": _recipe(asked)}, run="")
+        assert (step.cost_mb, step.cost_ms, step.cost_basis) == (0.0, 0.0, "same_shape")
+        assert "size and p95 as they are" in besides(step)
+    static = _recipe({"int8": {"ranges": "static"}})
+    (step,) = steps({"a": [change(80, 5)]}, recipes={"a": static}, run="")
+    assert step.recipe == "{int8: {ranges: static, balance: groups}}"
+    assert step.cost_basis == "same_shape"
+    evidence = {"a": [change(70, 20)], "b": [change(28, 15)]}
+    validation = {"a": [change(35, 10, 500)], "b": [change(12, 7, 500)]}
+    found = steps(evidence, recipes=PRUNE, validation=validation)
+    (milder,) = [s for s in found if s.phrase.key == "next.share.group"]
+    assert milder.cost_basis == "same_shape"
+
+
+def test_what_nobody_can_foretell_is_null_and_comes_back_from_the_record() -> None:
+    counted = _recipe({"vocabulary": {"seen": 2}})
+    (step,) = steps({"a": [change(80, 5)]}, recipes={"a": counted}, run="")
+    assert math.isnan(step.cost_mb) and math.isnan(step.cost_ms) and step.cost_basis == ""
+    assert step_document(step)["cost_mb"] is None and step_document(step)["cost_ms"] is None
+    assert "MB" not in besides(step)
+
+
+def test_a_layer_back_in_float_is_priced_beforehand() -> None:
+    recipes = {"a": _recipe("int8")}
+    price = Price(1.33, 0.8)
+    (step,) = steps(
+        {"a": [change(80, 5)]}, recipes=recipes, parts=7, block_price=lambda name: price
+    )
+    assert "each that is kept as it was costs about +1.3 MB and +0.80 ms p95" in phrase(step.phrase)
+    # Looking costs minutes alone.
+    assert (step.cost_mb, step.cost_ms) == (0.0, 0.0)
+    set_language("zh")
+    assert "每保留一层原样约需 +1.3 MB" in phrase(step.phrase)
+
+
+def test_minutes_are_those_of_all_steps_that_must_be_made_anew() -> None:
+    own = _recipe({"steps": [{"neurons": 0.5}, {"recover": {"epochs": 2}}, "int8"]})
+    first, second, third = (step.name for step in steps_of(own))
+    spent = Spent(
+        steps={first: 60.0, second: 600.0, third: 30.0}, asked={"a": 90.0}, glanced={"a": 30.0},
+        epoch=240.0,
+    )  # fmt: skip
+    ground = Background(recipes={"a": own}, spent=spent, parts=7)
+    # Weighed alike for groups, every step but the last kind is another one, and so are its heirs.
+    alike = repaired(own, groups=True)
+    assert alike is not None
+    assert ground.minutes_of("a", alike) == pytest.approx((60 + 600 + 30 + 90) / 60)
+    # Steps that are there already count as none.
+    tuned = _recipe({"steps": [*own.settings["steps"], {"threshold": {}}]})
+    assert ground.minutes_of("a", tuned) == pytest.approx((30 + 90) / 60)
+    # A training that nobody made takes its passes of the parent's.
+    cut = _recipe({"steps": [{"neurons": 0.5}, "int8"]})
+    bare = Background(recipes={"a": cut}, spent=Spent({first: 60.0}, {"a": 90.0}, {}, 240.0))
+    mended = _recipe({"steps": [{"neurons": 0.5}, {"recover": {"epochs": 3}}]})
+    assert bare.minutes_of("a", mended) == pytest.approx((3 * 240 + 90) / 60)
+    # A look makes the step that spares parts, and those after it, once for each part.
+    assert ground.minutes_of_a_look("a", 2) == pytest.approx(7 * (30 + 30) / 60)
+    heads = _recipe({"steps": [{"heads": 0.5}, {"recover": {}}, {"prune": 0.5}]})
+    one, two, three = (step.name for step in steps_of(heads))
+    known = Spent({one: 6.0, two: 60.0, three: 12.0}, {"a": 9.0}, {"a": 3.0}, math.nan)
+    all_anew = Background(recipes={"a": heads}, spent=known, parts=2)
+    assert all_anew.minutes_of_a_look("a", 0) == pytest.approx(2 * (6 + 60 + 12 + 3) / 60)
+
+
+def test_a_candidate_that_nothing_nominated_and_rows_cannot_tell_is_told_what_to_change() -> None:
+    found = steps(
+        {"a": [change(24, 4)]}, nominated=(), recipes={"a": PRUNE["a"]}, minutes={"a": 1.0}, parts=3
+    )
+    assert "next.layers.group" in keys(found)

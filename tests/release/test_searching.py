@@ -18,7 +18,7 @@ from shipworthy.release.compressing import compress_project, within
 from shipworthy.release.pipeline import Finished, run_project
 from shipworthy.release.places import TRIALS
 from shipworthy.release.project import Project, load_project
-from shipworthy.release.search_rows import search_document, search_notes
+from shipworthy.release.search_rows import search_document, search_notes, search_section
 from shipworthy.release.searching import SearchBench
 from shipworthy.release.wording import phrase
 
@@ -63,7 +63,12 @@ def test_what_the_search_chose_is_measured_and_can_ship(searched: Finished) -> N
         assert latency > 0
         assert -1 <= harm <= 1
     notes = [phrase(note) for note in judgement.notes]
-    assert any(f"The search tried {TRIED} recipes" in note for note in notes)
+    (told_of,) = [note for note in notes if f"The search tried {TRIED} recipes" in note]
+    # The page has a section for it, and says it there alone.
+    page = (searched.folder / "report.html").read_text("utf-8")
+    assert escape(told_of) not in page
+    assert page.count("What the search tried") == 1
+    assert notes[0] in page
 
 
 def _value(finished: Finished, candidate: str, measure: str) -> float:
@@ -122,6 +127,93 @@ def test_where_nothing_keeps_the_limits_the_nearest_goes_on(place: Path) -> None
     # A limit on the whole file names no layers, and says so.
     assert found.document["layers"]["look"] is None
     assert "the file as a whole" in " ".join(found.lines(width=200))
+
+
+STEPS = {"steps": [{"heads": {"share": 0.5, "score": "magnitude"}}, {"prune": 0.9}]}
+
+
+def _strict(place: Path, limit: str, recipe: Any) -> Project:
+    """Nothing keeps the limit, and one recipe is tried."""
+    limits = f"  limits:\n    - {{{limit}, owner: ml-lead}}\n"
+    return _project(place, limits=limits, most_trials=1, recipes=(recipe,))
+
+
+def test_the_layers_that_cost_the_nearest_its_group_are_measured_and_named(place: Path) -> None:
+    # Nobody is better than everybody by a half.
+    limit = "measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: 0.5"
+    found = compress_project(_strict(place, limit, STEPS), place, tell=lambda stage: None)
+    told = found.document["layers"]
+    name = "heads-50+prune-90"
+    assert told["candidate_name"] == name
+    missed, look = told["missed"], told["look"]
+    assert (missed["measure"], missed["bound"]) == ("accuracy", 0.5)
+    assert missed["slice"]["shop"] in ("north", "south")
+    assert look["slice"] == missed["slice"]
+    assert look["value"] == pytest.approx(missed["value"])
+    # The group is that of the trial which loses most.
+    (trial,) = [t for t in found.trials if t["name"] == name]
+    assert look["value"] == pytest.approx(trial["worst_group_change"])
+    assert [step["step"] for step in look["steps"]] == ["heads", "prune"]
+    assert {tuple(part["parts"]) for part in look["parts"]} == {(0,), (1,)}
+    nearer = [part["nearer"] for part in look["parts"]]
+    assert nearer == sorted(nearer, reverse=True)
+    assert told["seconds"] > 0 and told["reason"] == ""
+    lines = "\n".join(found.lines(width=200))
+    group = f"shop={missed['slice']['shop']}"
+    assert f"{name}: the change in accuracy of {group} is " in lines
+    assert "the limit is at least +50.0 points" in lines
+    best = look["parts"][0]["parts"][0]
+    assert f"  block {best}: " in lines and "after heads-50: " in lines
+    # A run has no table in the terminal: its notes say the same in short.
+    notes = list(map(phrase, search_notes(search_document(found.folder))))
+    assert any(group in note for note in notes)
+    if nearer[0] > 0:
+        assert any(f"block {best}" in note for note in notes)
+    section = search_section(found.document)
+    assert section is not None
+    assert any(f"block {best}: " in line for _, block in section.layers for line in block)
+
+
+def test_a_repair_that_the_look_proposes_is_tried_as_well(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shipworthy.release import sensitivity
+
+    # Any chance is enough here, so that something is proposed.
+    monkeypatch.setattr(sensitivity, "LEAST_CHANCE", 0.0)
+    limit = "measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: 0.4"
+    found = compress_project(_strict(place, limit, STEPS), place, tell=lambda stage: None)
+    told = found.document["layers"]
+    assert told["look"]["proposal"] is not None
+    names = [trial["name"] for trial in found.trials]
+    assert told["tried"] in names and "-keep-" in told["tried"]
+    assert len(names) == 2
+    assert f"{told['tried']} was tried for it." in " ".join(found.lines(width=200))
+
+
+def test_a_measure_whose_rows_cannot_be_followed_is_told_by_the_answers(place: Path) -> None:
+    limit = "measure: log_loss, at_most: 0.000001"
+    found = compress_project(_strict(place, limit, STEPS), place, tell=lambda stage: None)
+    told = found.document["layers"]
+    assert told["missed"]["measure"] == "log_loss"
+    look = told["look"]
+    # Of the group that lost most answers.
+    assert (look["measure"], look["relative_to"]) == ("accuracy", "parent")
+    assert len(look["parts"]) == 2
+
+
+def test_a_recipe_that_can_spare_nothing_says_so(place: Path) -> None:
+    limit = "measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: 0.5"
+    recipe = {"neurons": {"share": 0.5, "score": "magnitude"}}
+    found = compress_project(_strict(place, limit, recipe), place, tell=lambda stage: None)
+    told = found.document["layers"]
+    assert (told["reason"], told["look"]["parts"]) == ("no_parts", [])
+    assert "can spare a part of the model alone" in " ".join(found.lines(width=200))
+
+
+def test_a_search_that_keeps_one_looks_into_nothing(place: Path, searched: Finished) -> None:
+    found = compress_project(_project(place), place, tell=lambda stage: None)
+    assert (found.document["layers"] is None) == any(t["state"] == "kept" for t in found.trials)
 
 
 def test_a_limit_that_is_surely_missed_is_seen_on_the_first_rows(
