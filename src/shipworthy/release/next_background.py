@@ -31,7 +31,7 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
     """Return it for a run. ruler, candidates: of the validation rows."""
     made = {m.candidate.id: m for m in bench.everyone[1:]}
     recipes = {name: recipe_of(m.candidate) for name, m in made.items()}
-    spent = _spent(bench, recipes)
+    spent = spent_on(bench, recipes)
     subjects = {s.candidate.id: s for s in candidates}
     p95_ms = {name: _number(s, "latency_p95_ms") for name, s in subjects.items()}
     parent_ms = _number(ruler.parent, "latency_p95_ms")
@@ -99,7 +99,7 @@ def price_of_a_block(
     return Price(each * grown / 1e6, between / len(weights))
 
 
-def _spent(bench: Bench, recipes: Mapping[str, Recipe]) -> Spent:
+def spent_on(bench: Bench, recipes: Mapping[str, Recipe]) -> Spent:
     """What making candidates took, step by step, and what asking them did."""
     from shipworthy.compress.recipes import steps_of
 
