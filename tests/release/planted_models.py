@@ -83,9 +83,9 @@ def write_project(
 class Planted:
     """A trained parent, damaged where int8 will feel it, and what is made of it."""
 
-    def __init__(self, place: Path, *, damaged: dict[int, float]) -> None:
+    def __init__(self, place: Path, *, damaged: dict[int, float], rows: int = 4000) -> None:
         self.damaged = damaged
-        project = load_project(write_project(place))
+        project = load_project(write_project(place, rows=rows))
         self.shop = Workshop(project, place / ".shipworthy", lambda stage: None)
         self.data = self.shop.rows()
         trained = made(self.shop.train(self.data), PARENT, "train")

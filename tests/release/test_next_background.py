@@ -31,7 +31,7 @@ def test_what_is_full_already_or_was_given_takes_no_longer(language: bool) -> No
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    return Planted(tmp_path_factory.mktemp("planted"), damaged={})
+    return Planted(tmp_path_factory.mktemp("planted"), damaged={}, rows=400)
 
 
 def _bench(planted: Planted, one: Made) -> Bench:
