@@ -143,7 +143,7 @@ def test_the_layers_that_cost_the_nearest_its_group_are_measured_and_named(place
     limit = "measure: accuracy, slice: {each: shop}, relative_to: parent, at_least: 0.5"
     found = compress_project(_strict(place, limit, STEPS), place, tell=lambda stage: None)
     told = found.document["layers"]
-    name = "heads-50+prune-90"
+    name = "heads-50-magnitude+prune-90"
     assert told["candidate_name"] == name
     missed, look = told["missed"], told["look"]
     assert (missed["measure"], missed["bound"]) == ("accuracy", 0.5)
@@ -163,7 +163,7 @@ def test_the_layers_that_cost_the_nearest_its_group_are_measured_and_named(place
     assert f"{name}: the change in accuracy of {group} is " in lines
     assert "the limit is at least +50.0 points" in lines
     best = look["parts"][0]["parts"][0]
-    assert f"  block {best}: " in lines and "after heads-50: " in lines
+    assert f"  block {best}: " in lines and "after heads-50-magnitude: " in lines
     # A run has no table in the terminal: its notes say the same in short.
     notes = list(map(phrase, search_notes(search_document(found.folder))))
     assert any(group in note for note in notes)
