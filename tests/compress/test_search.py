@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from shipworthy.compress.recipes import Recipe, steps_of, written
-from shipworthy.compress.search import Found, Search, Trial, TrialError, best, named, search
+from shipworthy.compress.search import Search, best, search
 from shipworthy.compress.search_space import WHOLE, Space, asked, spread, start
+from shipworthy.compress.trials import Found, Trial, TrialError, named, one_by_one
 from shipworthy.core.yaml import parse_yaml
 
 SPACE = Space(blocks=6, tokens=30_000, grouped=True)
@@ -80,7 +81,7 @@ def run(
     most: int | None = None,
 ) -> Search:
     return search(
-        model, SPACE, budget_seconds=budget, place=place, seed=3, first=first,
+        one_by_one(model, model.clock), SPACE, budget_seconds=budget, place=place, seed=3, first=first,
         clock=model.clock, most=most,
     )  # fmt: skip
 
@@ -134,7 +135,9 @@ def test_it_goes_on_after_a_kill(tmp_path: Path) -> None:
         return model(recipe)
 
     with pytest.raises(_KilledError):
-        search(killed, SPACE, budget_seconds=60, place=tmp_path, seed=3, clock=clock)
+        search(
+            one_by_one(killed, clock), SPACE, budget_seconds=60, place=tmp_path, seed=3, clock=clock
+        )
     found = run(whole, tmp_path, 60)
     assert [t.name for t in found.trials[:5]] == model.asked
     assert not set(model.asked) & set(whole.asked)
@@ -156,7 +159,9 @@ def test_what_cannot_be_made_is_said_and_left(tmp_path: Path) -> None:
             raise TrialError("the parts are not known by name")
         return model(recipe)
 
-    found = search(measure, SPACE, budget_seconds=80, place=tmp_path, seed=3, clock=clock)
+    found = search(
+        one_by_one(measure, clock), SPACE, budget_seconds=80, place=tmp_path, seed=3, clock=clock
+    )
     failed = [t for t in found.trials if t.state == "failed"]
     assert failed and all("neurons" in t.name for t in failed)
     assert failed[0].error == "the parts are not known by name"
@@ -177,7 +182,10 @@ class Small(Space):
 def test_a_small_space_is_tried_whole_and_then_ends(tmp_path: Path) -> None:
     model = Model(Clock(), training=1)
     one = Small(blocks=1, tokens=1, grouped=False)
-    found = search(model, one, budget_seconds=1e6, place=tmp_path, seed=0, clock=model.clock)
+    found = search(
+        one_by_one(model, model.clock), one, budget_seconds=1e6, place=tmp_path, seed=0,
+        clock=model.clock,
+    )  # fmt: skip
     every = {
         named(recipe).name
         for choice in product(*one.dimensions.values())

@@ -48,7 +48,7 @@ def make_candidates(
 
 def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
     """Return the recipes that the search of a project ends with."""
-    from shipworthy.compress.search import named
+    from shipworthy.compress.trials import named
     from shipworthy.release.search_rows import CHOSEN
     from shipworthy.release.searching import search_stage
 

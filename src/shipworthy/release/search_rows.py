@@ -38,7 +38,7 @@ def search_document(folder: Path) -> dict[str, Any]:
 
     Those that were chosen come first, the others by what they miss and how long they take.
     """
-    from shipworthy.compress.search import named
+    from shipworthy.compress.trials import named
 
     told = json.loads((folder / TRIALS).read_text(encoding="utf-8"))
     recipes = json.loads((folder / CHOSEN).read_text(encoding="utf-8"))
