@@ -37,9 +37,7 @@ class Sampler:
                 seed=seed, multivariate=True, constant_liar=True, constraints_func=_constraints,
                 n_startup_trials=STARTUP_TRIALS,
             )  # fmt: skip
-            self._study = optuna.create_study(
-                directions=["minimize"] * objectives, sampler=sampler
-            )
+            self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
 
     def draw(self, name_of: Callable[[Choice], str | None]) -> Choice | None:
         """Draw a choice and begin it under the name that `name_of` gives it.
