@@ -204,7 +204,7 @@ def test_trials_on_nodes_measure_what_trials_here_do(ray: Any, tmp_path: Path) -
     # Where trials were made is no part of what was found.
     again = run(there, _searching("local"), only="candidates")
     assert next(s for s in again.stages if s.name == "search").cached
-    assert not list(there.glob(".shipworthy/work/search-*"))
+    assert not list(there.rglob("search-*"))
 
 
 def test_what_a_node_that_goes_was_trying_is_tried_on_another(

@@ -61,7 +61,7 @@ class Ground:
 def check_installed() -> None:
     """Raise MissingExtraError where Ray is not installed."""
     if find_spec("ray") is None:
-        raise MissingExtraError("compress.workers: ray", "ray")
+        raise MissingExtraError(text("error.ray_nodes.extra"), extra="ray")
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def connected() -> Iterator[Any]:
     except Exception as error:
         # Ray tells the same by several kinds, built-in ones among them.
         problem = text("error.ray_nodes.connect", address=address or "local", reason=reason(error))
-        raise InputError(_with_fix(problem, "error.ray_nodes.connect.fix")) from error
+        raise InputError(_with_fix(problem, text("error.ray_nodes.connect.fix"))) from error
     try:
         yield ray
     finally:
@@ -162,11 +162,12 @@ def check(ray: Any, nodes: Sequence[Node], ground: Ground) -> None:
             raise InputError(silent) from error
         except ray.exceptions.RayError as error:
             cannot = text("error.ray_nodes.cannot", node=node.name, reason=reason(error))
-            raise InputError(_with_fix(cannot, "error.ray_nodes.code.fix")) from error
+            raise InputError(_with_fix(cannot, text("error.ray_nodes.code.fix"))) from error
         if found:
             key = f"error.ray_nodes.{found}"
             problem = text(key, node=node.name, folder=ground.root)
-            raise InputError(_with_fix(problem, f"{key}.fix"))
+            fix = text(f"{key}.fix")
+            raise InputError(_with_fix(problem, fix))
 
 
 def only_on(node: Node) -> Any:
@@ -195,5 +196,5 @@ def _code(root: Path, module: str) -> str:
     return digest_json([parts["code"], parts["versions"]])
 
 
-def _with_fix(problem: str, key: str) -> str:
-    return text("error.fix", problem=problem, fix=text(key))
+def _with_fix(problem: str, fix: str) -> str:
+    return text("error.fix", problem=problem, fix=fix)
