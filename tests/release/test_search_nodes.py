@@ -22,6 +22,12 @@ from shipworthy.compress.ray_trials import many_machines
 from shipworthy.compress.trials import Trial
 from shipworthy.core.errors import InputError
 
+# Where Ray gives up starting, it leaves a process of its own to end by itself.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:subprocess .* is still running:ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
 MODULE = "shipworthy.release.searching"
 SEARCH = "compress: {{search: true, keep: 2, most_trials: 2, recipes: [], workers: {}}}"
 
@@ -117,6 +123,7 @@ def told(ray: Any, tmp_path_factory: pytest.TempPathFactory) -> Told:
     return Told(place, trials, heard, raised.value)
 
 
+@pytest.mark.slow
 def test_each_node_has_one_trial_at_a_time(ray: Any, told: Told) -> None:
     assert len(told.trials) == 6
     nodes = {node.id for node in alive(ray)}
@@ -129,12 +136,14 @@ def test_each_node_has_one_trial_at_a_time(ray: Any, told: Told) -> None:
     assert all(str(news).startswith("news of") for news in told.heard)
 
 
+@pytest.mark.slow
 def test_what_kills_its_worker_is_tried_again_elsewhere(told: Told) -> None:
     assert told.named("fp16").state == "kept"
     first, second = begun_on(told.place, "fp16")
     assert first != second
 
 
+@pytest.mark.slow
 def test_what_always_kills_its_worker_fails_with_its_reason(told: Told) -> None:
     onnx = told.named("onnx")
     assert onnx.state == "failed" and len(begun_on(told.place, "onnx")) == 3
@@ -143,12 +152,14 @@ def test_what_always_kills_its_worker_fails_with_its_reason(told: Told) -> None:
     assert told.named("prune-40").state == "kept"
 
 
+@pytest.mark.slow
 def test_what_a_recipe_cannot_be_is_its_own_failure_and_a_full_disk_is_not(told: Told) -> None:
     refused = told.named("prune-30")
     assert (refused.state, refused.error) == ("failed", "it cannot be made")
     assert told.broke.errno == 28
 
 
+@pytest.mark.slow
 def test_what_never_ends_is_given_up(ray: Any, tmp_path: Path) -> None:
     with _crew(tmp_path / "hang", {"int8": "hang"}, most_seconds=3.0) as tries:
         (found,) = tries(iter(["int8"]))
@@ -156,6 +167,7 @@ def test_what_never_ends_is_given_up(ray: Any, tmp_path: Path) -> None:
     assert len(begun_on(tmp_path / "hang", "int8")) == 1
 
 
+@pytest.mark.slow
 def test_a_node_shows_that_it_shares_folder_locks_and_code(ray: Any, tmp_path: Path) -> None:
     nodes = alive(ray)
     with common_ground(tmp_path, MODULE) as ground:
@@ -183,6 +195,7 @@ def _trials(place: Path) -> dict[str, Any]:
     return {trial["name"]: trial for trial in told}
 
 
+@pytest.mark.slow
 def test_trials_on_nodes_measure_what_trials_here_do(ray: Any, tmp_path: Path) -> None:
     here = make_project(tmp_path / "here")
     run(here, _searching("local"), only="train")
@@ -209,6 +222,7 @@ def test_trials_on_nodes_measure_what_trials_here_do(ray: Any, tmp_path: Path) -
     assert not list(there.rglob("search-*"))
 
 
+@pytest.mark.slow
 def test_what_a_node_that_goes_was_trying_is_tried_on_another(
     cluster: Any, ray: Any, tmp_path: Path
 ) -> None:
