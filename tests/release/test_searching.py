@@ -12,7 +12,7 @@ import pytest
 from toy_project import PROJECT, make_project
 
 from shipworthy.cli.main import run as shipworthy
-from shipworthy.compress.search import Found
+from shipworthy.compress.trials import Found
 from shipworthy.core.errors import SettingsError
 from shipworthy.release.compressing import compress_project, within
 from shipworthy.release.pipeline import Finished, run_project

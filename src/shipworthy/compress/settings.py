@@ -267,6 +267,15 @@ class CompressSettings(BaseModel):
     most_trials: Annotated[int, Field(ge=1)] | None = None
     """Recipes that a search tries, at most; without it as many as the time allows."""
 
+    workers: Literal["local", "ray"] = "local"
+    """Where a search tries recipes: `local`, one after the other in this process, or `ray`, one at
+    a time on each node of the Ray cluster that RAY_ADDRESS names, else on this machine (extra
+    `ray`)."""
+
+    trial_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which a trial on a node is given up; above 0. Without it as many as
+    `budget_minutes`, and 30 at least."""
+
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
     """`auto`, or a list of `bf16`, `fp16`, `onnx`, `int8`,
     `{int8: {ranges: ..., channels: ..., balance: ..., keep_float: [...]}}`, `int4` (of

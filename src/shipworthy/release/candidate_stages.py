@@ -53,7 +53,7 @@ def searched(shop: Workshop, data: Stage, parent: Made) -> tuple[Recipe, ...]:
     from shipworthy.release.search_rows import CHOSEN
     from shipworthy.release.searching import search_stage
 
-    stage = search_stage(shop, data, parent, make=partial(make_candidate, shop, data, parent))
+    stage = search_stage(shop, data, parent, make=make_candidate)
     told = json.loads((stage.folder / CHOSEN).read_text(encoding="utf-8"))
     return tuple(named(recipe) for recipe in told)
 

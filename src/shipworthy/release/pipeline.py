@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.compress.ray_nodes import check_installed
 from shipworthy.core import locale
 from shipworthy.core.digest import digest_file, digest_json
 from shipworthy.core.errors import InputError, StageError, nearest
@@ -131,6 +132,8 @@ def run_project(
         raise InputError(locale.text("error.pipeline.only", only=only, meant=nearest(only, STAGES)))
     policy = project.policy.policy()
     check_fit(policy, project.data.groups, remedy=locale.text("error.pipeline.remedy"))
+    if project.compress.search and project.compress.workers == "ray":
+        check_installed()
     roster = None if project.team is None else load_roster(project.team)
     if by and roster is not None:
         roster.person(by)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipworthy.compress.recipes import as_asked, named
-from shipworthy.compress.search import Trial, TrialError
+from shipworthy.compress.trials import tried as try_recipe
 from shipworthy.core.errors import InputError, StageError
 from shipworthy.core.records import Limit, Slice
 from shipworthy.measure.catalogue import MEASURES
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from shipworthy.compress.recipes import Recipe
     from shipworthy.compress.search import Search
+    from shipworthy.compress.trials import Trial
     from shipworthy.core.records import Decision
     from shipworthy.release.made import Made
     from shipworthy.release.searching import SearchBench
@@ -54,14 +55,14 @@ def nearest_layers(bench: SearchBench, found: Search) -> dict[str, Any] | None:
     begun, nearest = time.monotonic(), min(ended, key=lambda trial: trial.missed)
     recipe = named(nearest.recipe)
     try:
-        one = bench.make(recipe)
+        one = bench.make(bench.shop, bench.data, bench.parent, recipe)
         missed, look, reason = _looked(bench, nearest, recipe, one, found.seconds)
         tried = None if look is None or look.proposal is None else look.proposal.recipe
     except (InputError, StageError) as error:
         # The trials stand as they are.
         missed, look, reason, tried = None, None, str(error), None
     if tried is not None and tried.name not in {trial.name for trial in found.trials}:
-        found.trials.append(_tried(bench, tried))
+        found.trials.append(try_recipe(bench.measure, as_asked(tried), time.monotonic))
     seconds = time.monotonic() - begun
     found.seconds += seconds
     return {
@@ -152,13 +153,3 @@ def _most_harmed(bench: SearchBench, subject: Subject, limits: Sequence[Limit]) 
     decided = decide_candidate(subject.candidate.id, evidence, confidence=bench.policy.confidence)
     able = [d for d in decided.decisions if d.n >= FEWEST_ROWS and not np.isnan(d.value)]
     return sorted(able, key=lambda d: d.value)[:1]
-
-
-def _tried(bench: SearchBench, recipe: Recipe) -> Trial:
-    begun = time.monotonic()
-    found, error = None, ""
-    try:
-        found = bench.measure(recipe)
-    except TrialError as failure:
-        error = str(failure)
-    return Trial(recipe.name, as_asked(recipe), found, time.monotonic() - begun, error)

@@ -4,6 +4,10 @@ A recipe is first asked about a part of the validation rows; where these already
 is missed, it goes no further. What is made and answered here are stages like any other, so that
 whoever is measured in full later on is not made again. The times of the search say where to look
 and decide nothing: verdicts rest on fresh processes.
+
+A recipe is timed beside its parent on the machine that tries it. What it would take on the machine
+of the run, which is what a limit in ms is held against, is that ratio times the parent's time here:
+a trial on a slower machine is not blamed for it.
 """
 
 from __future__ import annotations
@@ -11,17 +15,19 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from shipworthy.compress.lever_settings import plain
-from shipworthy.compress.search import Found, Search, TrialError, search
+from shipworthy.compress.search import Search, search
 from shipworthy.compress.search_space import Space
+from shipworthy.compress.trials import Found, TrialError, Tries, one_by_one, plain_trial
 from shipworthy.core.errors import InputError, StageError
 from shipworthy.core.locale import text
 from shipworthy.measure.decide import Evidence, assess
@@ -44,6 +50,9 @@ if TYPE_CHECKING:
     from shipworthy.release.artefacts import Workshop
     from shipworthy.release.policy import Policy
 
+Make: TypeAlias = "Callable[[Workshop, Stage, Made, Recipe], Made]"
+"""Makes a candidate of a parent by a recipe; the stage is that of the rows."""
+
 _OBJECTIVE = {"size": "size_mb", "quality": "harm"}
 """What the objective of a project is among those of the search; all others are about time."""
 GLANCE = 0.25
@@ -53,6 +62,9 @@ GLANCE_CONFIDENCE = 0.99
 """Two-sided level at which the first rows prove that a limit is missed."""
 FEWEST_ROWS = 20
 """Rows below which what a group loses is not made small: it would be chance."""
+
+WHERE = {"workers", "trial_minutes"}
+"""Settings that say where trials are made and when one is given up, not what they find."""
 
 
 def space_of(folder: Path, *, grouped: bool) -> Space:
@@ -69,9 +81,7 @@ def space_of(folder: Path, *, grouped: bool) -> Space:
     return Space(blocks=blocks, tokens=tokens, grouped=grouped)
 
 
-def search_stage(
-    shop: Workshop, data: Stage, parent: Made, make: Callable[[Recipe], Made]
-) -> Stage:
+def search_stage(shop: Workshop, data: Stage, parent: Made, make: Make) -> Stage:
     """Search the recipes of a project; the stage holds what was tried and what was chosen.
 
     Raises StageError where no recipe at all could be made.
@@ -84,7 +94,7 @@ def search_stage(
     key: dict[str, Any] = dict(
         inputs={"rows": data.digest, "parent": parent.candidate.artefact_digest},
         settings={
-            "compress": settings.model_dump(mode="json"),
+            "compress": settings.model_dump(mode="json", exclude=WHERE),
             "policy": policy_digest(policy),
             "objective": project.objective,
             "columns": [project.data.text, project.data.label, project.data.unit],
@@ -124,30 +134,47 @@ def run_search(bench: SearchBench, *, first: Sequence[Any] = ()) -> Search:
     project, place = bench.shop.project, bench.place
     space = space_of(bench.parent.folder, grouped=bool(project.data.groups))
     try:
-        return search(
-            bench.measure, space, budget_seconds=60 * project.compress.budget_minutes, place=place,
-            seed=project.seed, first=first, most=project.compress.most_trials,
-        )  # fmt: skip
+        with _tries(bench) as tries:
+            return search(
+                tries, space, budget_seconds=60 * project.compress.budget_minutes, place=place,
+                seed=project.seed, first=first, most=project.compress.most_trials,
+            )  # fmt: skip
     finally:
         shutil.rmtree(place / "glance", ignore_errors=True)
 
 
+@contextmanager
+def _tries(bench: SearchBench) -> Iterator[Tries]:
+    """Return what makes the trials: this process, or workers on the nodes of a Ray cluster."""
+    if bench.shop.project.compress.workers == "local":
+        yield one_by_one(bench.measure)
+        return
+    from shipworthy.release.search_nodes import on_nodes
+
+    with on_nodes(bench) as tries:
+        yield tries
+
+
 @dataclass(eq=False)
 class SearchBench:
-    """What trials are measured with: the parent, its answers, and the policy."""
+    """What trials are measured with: the parent, its answers, and the policy.
+
+    given_p95_ms: the parent's time on the machine of the run, ms; measured here where it is None.
+    """
 
     shop: Workshop
     data: Stage
     parent: Made
     policy: Policy
-    make: Callable[[Recipe], Made]
+    make: Make
     place: Path
+    given_p95_ms: float | None = None
     rulers: dict[str, Ruler] = field(default_factory=dict)
 
     def measure(self, recipe: Recipe) -> Found:
         """Make a recipe and measure it; raises TrialError where it cannot be made or asked."""
         try:
-            one = self.make(recipe)
+            one = self.make(self.shop, self.data, self.parent, recipe)
             stopped = self._glanced(one)
             return stopped if stopped is not None else self._measured(one)
         except (InputError, StageError) as error:
@@ -173,12 +200,13 @@ class SearchBench:
         own, other = paired_p95_ms(
             self._parent_model, _opened(one, self.shop), self._texts, seed=self.shop.project.seed
         )
-        numbers = numbers_of(one, other)
+        ratio = other / own
+        numbers = numbers_of(one, ratio * self.parent_p95_ms)
         subject = Subject(one.candidate, told, numbers)
         misses = self._misses(subject, "validation")
         worst = max(misses, key=lambda miss: miss.excess, default=None)
         lost = "" if worst is None or worst.excess <= 0 else worst.told
-        values = (size_bytes(one.folder) / 1e6, other / own, self._harm(subject))
+        values = (size_bytes(one.folder) / 1e6, ratio, self._harm(subject))
         return Found(values, tuple(miss.excess for miss in misses), lost)
 
     # -- the parent, once ------------------------------------------------------------------------
@@ -194,7 +222,9 @@ class SearchBench:
 
     @cached_property
     def parent_p95_ms(self) -> float:
-        """Return the p95 of the parent, timed in this process, ms."""
+        """The parent's 95th percentile on the machine of the run, ms."""
+        if self.given_p95_ms is not None:
+            return self.given_p95_ms
         return paired_p95_ms(
             self._parent_model, self._parent_model, self._texts, seed=self.shop.project.seed
         )[0]
@@ -323,12 +353,7 @@ def _opened(one: Made, shop: Workshop) -> TextClassifier:
 
 def write_trials(found: Search, folder: Path, layers: Any = None) -> None:
     """Write all trials of a search as JSON. layers: what cost the nearest one, if it was looked."""
-    trials = []
-    for trial in found.trials:
-        told = asdict(trial)
-        if trial.found is not None:
-            told["found"]["values"] = [None if math.isnan(v) else v for v in trial.found.values]
-        trials.append({**told, "state": trial.state})
+    trials = [{**plain_trial(trial), "state": trial.state} for trial in found.trials]
     told = {"seconds": found.seconds, "exhausted": found.exhausted, "layers": layers}
     told["trials"] = trials
     (folder / TRIALS).write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
