@@ -150,13 +150,14 @@ def _nodes(graph_file: Path, kept: set[str], keep: Sequence[FloatPart]) -> list[
     import onnx
     from onnx.numpy_helper import to_array
 
-    if not keep:
-        return []
     graph = onnx.load(graph_file).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     found = []
     for node in graph.node:
         held = [weights[name] for name in node.input if name in weights]
+        if node.op_type in ("MatMul", "Gemm") and any(len(t.dims) > 2 for t in held):
+            found.append(node.name)  # many matrices in one: the runtime has no int8 for them
+            continue
         tables = node.op_type == "Gather" and "embeddings" in keep
         products = node.op_type in ("MatMul", "Gemm") and bool(kept)
         if (tables and any(len(t.dims) == 2 for t in held)) or (
