@@ -96,9 +96,7 @@ def test_pruning_names_what_is_no_linear_layer(folders: dict[str, Path], tmp_pat
     assert all(name.endswith(CONVOLUTIONS + GROUPED) for name in left) and len(left) == 8
 
 
-def test_a_lever_of_known_parts_names_the_others(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_lever_of_known_parts_names_the_others(folders: dict[str, Path], tmp_path: Path) -> None:
     recipe = {"steps": [{"neurons": {"share": 0.5, "score": "magnitude"}}, "onnx"]}
     (one,) = expand(CompressSettings.model_validate({"recipes": [recipe]}))
     from tests.compress.small_vocabularies import material

@@ -203,4 +203,6 @@ def _fewer(count: int | None, share: float) -> int | None:
 
 
 def _misfit(path: tuple[Key, ...], name: str, **words: Any) -> Misfit:
-    return Misfit(path, text(f"error.fits.{name}", **words), text(f"error.fits.{name}.fix", **words))
+    return Misfit(
+        path, text(f"error.fits.{name}", **words), text(f"error.fits.{name}.fix", **words)
+    )

@@ -59,9 +59,7 @@ def make(
     return left
 
 
-def _left(
-    step: Recipe, parent: Path | str, out: Path | str
-) -> dict[str, tuple[str, ...]]:
+def _left(step: Recipe, parent: Path | str, out: Path | str) -> dict[str, tuple[str, ...]]:
     from shipworthy.compress.left import left_as_they_are
 
     found = left_as_they_are(step, parent, out)

@@ -38,9 +38,9 @@ LEVERS = (
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover", "distill", "quantization_aware")
 """Those of them that train."""
-_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
+_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels", "activations")
 """Further keys of settings that only classifiers can have."""
-_ONE_WORD = ("rounding", "ranges", "channels", "balance")
+_ONE_WORD = ("rounding", "ranges", "channels", "activations", "balance")
 """Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {
     "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
@@ -118,7 +118,7 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
             from shipworthy.compress.gguf import check_gguf
 
             check_gguf(folder, info)
-        elif recipe.settings.get("weights") == "int4" and info is None:
+        elif recipe.settings.get("rounding") == "compensated" and info is None:
             raise ModelError(
                 text("error.weight_only.classifier"),
                 folder=folder,
@@ -179,8 +179,10 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart]) -> Recipe:
     raise ValueError(f"{recipe.name} has no parts to keep")
 
 
-def nearer(recipe: Recipe) -> Recipe | None:
+def nearer(recipe: Recipe, *, classifies: bool = False) -> Recipe | None:
     """Return the recipe of the same kind whose weights mostly stay nearer to the parent's, if any.
+
+    classifies: whether it is of a classifier.
 
     >>> nearer(Recipe("gguf-q4-k-m", "quantize", {"gguf": "Q4_K_M"})).name
     'gguf-q5-k-m'
@@ -194,6 +196,10 @@ def nearer(recipe: Recipe) -> Recipe | None:
         return _quantize(QuantizeSettings(**{**settings, "channels": "channel"}))
     if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
         return None
+    if classifies:
+        kept = settings.get("keep_float", ())
+        more = QuantizeSettings(weights="int8", activations="float", keep_float=tuple(kept))
+        return _quantize(more)
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
 
 
@@ -204,7 +210,8 @@ def fixed_ranges(recipe: Recipe) -> Recipe | None:
     'int8-static'
     """
     settings = recipe.settings
-    if settings.get("weights") != "int8" or settings.get("ranges") == "static":
+    fixed = settings.get("ranges") == "static" or settings.get("activations") == "float"
+    if settings.get("weights") != "int8" or fixed:
         return None
     return _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
 
@@ -304,6 +311,7 @@ def _quantize(settings: QuantizeSettings) -> Recipe:
     how = "-compensated" if settings.rounding == "compensated" else ""
     how += "-static" if settings.ranges == "static" else ""
     how += "-tensor" if settings.channels == "tensor" else ""
+    how += "-weights" if settings.activations == "float" else ""
     how += "-groups" if settings.balance == "groups" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))

@@ -34,6 +34,7 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
         minutes={name: seconds / 60 for name, seconds in spent.items()},
         parts=_parts(bench.everyone[0]),
         parent_mb=float(size.value[0]) if isinstance(size, Fact) else math.nan,
+        classifies=bench.shop.language is None,
     )
 
 

@@ -45,6 +45,7 @@ class Background:
 
     recipes, validation (what limits look at there), minutes (to make and ask one more of its kind):
     by candidate id. parts: of the model that a recipe can keep. parent_mb: NaN where not known.
+    classifies: whether the models tell classes.
     """
 
     prices: PriceSettings = field(default_factory=PriceSettings)
@@ -54,6 +55,7 @@ class Background:
     minutes: Mapping[str, float] = field(default_factory=dict)
     parts: int = 0
     parent_mb: float = math.nan
+    classifies: bool = False
 
 
 @dataclass(frozen=True)
@@ -314,7 +316,7 @@ def _nearer(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
 
     ground = asked.background
     recipe = ground.recipes.get(candidate)
-    other = None if recipe is None else nearer(recipe)
+    other = None if recipe is None else nearer(recipe, classifies=ground.classifies)
     names = {r.name for r in ground.recipes.values()}
     if (
         other is None
