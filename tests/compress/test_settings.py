@@ -37,6 +37,7 @@ def test_recipes_keep_their_order_and_names() -> None:
 FOUR = [
     "int4",
     {"int4": {"group": 64, "keep_float": [0]}},
+    {"int8": {"activations": "float", "keep_float": [0]}},
     {"int4": {"group": 128}},
     {"int4": {"rounding": "compensated"}},
 ]
