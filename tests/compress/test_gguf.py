@@ -92,8 +92,9 @@ def test_a_recipe_that_cannot_be_made_is_told_before_training(
 ) -> None:
     with pytest.raises(ModelError, match="for language models"):
         check_recipes(settings("Q8_0"), parent, None)
-    with pytest.raises(ModelError, match="int4 is for language models"):
-        check_recipes(CompressSettings(recipes=("int4",)), parent, None)
+    careful = CompressSettings.model_validate({"recipes": [{"int4": {"rounding": "compensated"}}]})
+    with pytest.raises(ModelError, match="makes good for itself is for language models"):
+        check_recipes(careful, parent, None)
     llama_cpp._library.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "llama_cpp.llama_cpp", None)
     with pytest.raises(ModelError, match="llama.cpp cannot be used"):

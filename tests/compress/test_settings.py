@@ -68,7 +68,12 @@ def test_four_bits_are_named_by_group_and_by_what_stays() -> None:
     assert keeping(recipes[1], ["embeddings"]).name == "int4-group-64-keep-embeddings-0"
 
 
-@pytest.mark.parametrize("recipe", expand(settings(recipes=["bf16", "int8", *LONG, *FOUR])))
+WEIGHTS = {"int8": {"activations": "float", "keep_float": [0]}}
+
+
+@pytest.mark.parametrize(
+    "recipe", expand(settings(recipes=["bf16", "int8", WEIGHTS, *LONG, *FOUR]))
+)
 def test_a_recipe_is_written_as_a_project_lists_it(recipe: Recipe) -> None:
     assert expand(settings(recipes=[parse_yaml(written(recipe)).data])) == (recipe,)
 

@@ -28,7 +28,7 @@ def test_the_info_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"runtime": "onnx-int4"}, "runtime is 'onnx-int4'; did you mean 'onnx-int8'?"),
+        ({"runtime": "onnx-int88"}, "runtime is 'onnx-int88'; did you mean 'onnx-int8'?"),
         ({"classes": ["one"]}, "classes is ['one']; it lists at least two names, each once"),
         ({"classes": ["a", "a", "b"]}, "classes is ['a', 'a', 'b']"),
         ({"classes": None}, "classes is None"),

@@ -70,7 +70,9 @@ def blocks_of(module: nn.Module, folder: Path | str) -> tuple[Block, ...]:
         linear = {name for name, part in layer.named_modules() if isinstance(part, nn.Linear)}
         attention = next((names for names in _ATTENTION if linear.issuperset(names)), None)
         forward = next(((m, r) for m, r in _FEED_FORWARD if linear.issuperset((*m, r))), None)
-        if attention is None or forward is None:
+        # Where half of the heads are something else, the parts have the names and not the sizes.
+        whole = attention is not None and _fits(layer, attention)
+        if attention is None or forward is None or not whole:
             raise ModelError(
                 text("error.anatomy.unknown", model=type(module).__name__, number=number),
                 folder=folder,
@@ -78,6 +80,12 @@ def blocks_of(module: nn.Module, folder: Path | str) -> tuple[Block, ...]:
             )
         found.append(Block(number, layer, attention, *forward))
     return tuple(found)
+
+
+def _fits(layer: nn.Module, attention: tuple[str, ...]) -> bool:
+    """Say whether the output of an attention reads what its queries give, and that alone."""
+    query, _, _, output = (layer.get_submodule(name) for name in attention)
+    return bool(query.out_features == output.in_features)
 
 
 def set_blocks(config: Any, kept: tuple[int, ...]) -> None:

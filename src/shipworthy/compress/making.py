@@ -32,8 +32,10 @@ def make(
     out_folder: Path | str,
     *,
     material: Material | None = None,
-) -> None:
+) -> dict[str, tuple[str, ...]]:
     """Write the candidate of a recipe; `load_classifier` or `load_language_model` opens its folder.
+
+    Return the weights that steps left as they were since they do not know them, by the step's name.
 
     parent_folder: a candidate of the runtime `torch`. material: for recipes that look at rows. The
     same parent, rows and libraries give the same bytes.
@@ -43,7 +45,8 @@ def make(
     steps = steps_of(recipe)
     if len(steps) == 1:
         _make(recipe, parent_folder, out_folder, material)
-        return
+        return _left(recipe, parent_folder, out_folder)
+    left: dict[str, tuple[str, ...]] = {}
     folder = Path(parent_folder)
     out = Path(out_folder)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,16 @@ def make(
         for number, step in enumerate(steps):
             target = out if number == len(steps) - 1 else Path(place) / str(number)
             _make(step, folder, target, material)
+            left |= _left(step, folder, target)
             folder = target
+    return left
+
+
+def _left(step: Recipe, parent: Path | str, out: Path | str) -> dict[str, tuple[str, ...]]:
+    from shipworthy.compress.left import left_as_they_are
+
+    found = left_as_they_are(step, parent, out)
+    return {step.name.rpartition("+")[2]: found} if found else {}
 
 
 def _make(

@@ -1,10 +1,11 @@
-"""Fewer bits a weight: bf16 and fp16 in PyTorch, int8 on ONNX Runtime.
+"""Fewer bits a weight: bf16 and fp16 in PyTorch, int8 and int4 on ONNX Runtime.
 
 bf16 rounds every weight to 8 significant bits and keeps its range; fp16 keeps 11 bits, and only
 sizes up to 65504. int8 gives each matrix one scale per output channel, and each embedding table one
 scale and zero point. The range of activations is measured for each input as it runs, so no
 calibration rows are needed, and answers are given one text at a time; or it is fixed beforehand
-(`static_ranges.py`). Blocks and embeddings that the settings name stay in fp32.
+(`static_ranges.py`), or activations are left in float (`packed_graph.py`). Blocks and embeddings
+that the settings name stay in fp32.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ def quantize_weights(
     """Write a candidate whose weights take 16, 8 or 4 bits.
 
     parent: a folder of the runtime `torch`. out: a folder of `torch-bf16`, `torch-fp16`,
-    `onnx-int8` or `onnx-int8-static`, of a language model `torch-int8` or `torch-int4`.
+    `onnx-int8`, `onnx-int8-static`, `onnx-int8-weights` or `onnx-int4`, of a language model
+    `torch-int8` or `torch-int4`.
     calibration: rows for rounding that looks at some. material: for ranges that are fixed
     beforehand.
     Raises ModelError where the parent is of another runtime or incomplete, lacks a block that is to
-    stay in float, has weights beyond fp16, or is a classifier that should take 4 bits, and where
-    calibration rows are too few.
+    stay in float, has weights beyond fp16, or is a classifier whose rounding is to look at rows,
+    and where calibration rows are too few.
     """
     if settings.weights in ("bf16", "fp16"):
         _halve(parent, out, settings.weights)
@@ -62,14 +64,14 @@ def quantize_weights(
         from shipworthy.compress.weight_only import quantize_language_model
 
         quantize_language_model(parent, out, settings, calibration=calibration)
-    elif settings.weights == "int4":
+    elif settings.rounding == "compensated":
         raise ModelError(
             text("error.weight_only.classifier"),
             folder=parent,
             fix=text("error.weight_only.classifier.fix"),
         )
     else:
-        _int8(parent, out, settings, material)
+        _graph(parent, out, settings, material)
 
 
 def _halve(parent: Path | str, out: Path | str, weights: Literal["bf16", "fp16"]) -> None:
@@ -88,12 +90,12 @@ def _halve(parent: Path | str, out: Path | str, weights: Literal["bf16", "fp16"]
     save_variant(out, module, replace(info, runtime=runtime), parent=parent)
 
 
-def _int8(
+def _graph(
     parent: Path | str, out: Path | str, settings: QuantizeSettings, material: Material | None
 ) -> None:
     import onnx
 
-    info = require_fp32(parent, "int8")
+    info = require_fp32(parent, settings.weights)
     keep = settings.keep_float
     kept = _matrices(parent, keep)
     root = Path(out)
@@ -104,7 +106,14 @@ def _int8(
         export_onnx(parent, exported, prepare=compact)
         quantized = Path(temporary) / GRAPH
         nodes = _nodes(exported / GRAPH, kept, keep)
-        if material is not None and settings.ranges == "static":
+        runtime: Runtime
+        if settings.weights == "int4" or settings.activations == "float":
+            from shipworthy.compress.packed_graph import pack_graph
+
+            bits = 4 if settings.weights == "int4" else 8
+            pack_graph(exported / GRAPH, quantized, nodes, bits=bits, group=settings.group)
+            runtime = "onnx-int4" if bits == 4 else "onnx-int8-weights"
+        elif material is not None and settings.ranges == "static":
             from shipworthy.compress.static_ranges import quantize_static
 
             with _quiet():
@@ -112,13 +121,14 @@ def _int8(
                     exported, quantized, nodes, material,
                     channels=settings.channels, balance=settings.balance,
                 )  # fmt: skip
+            runtime = "onnx-int8-static"
         else:
             _quantize(exported / GRAPH, quantized, nodes, settings.channels)
+            runtime = "onnx-int8"
         graph = onnx.load(quantized)
         write_atomically(root / GRAPH, graph.SerializeToString(deterministic=True))
     for name, content in companions(parent).items():
         write_atomically(root / name, content)
-    runtime: Runtime = "onnx-int8-static" if settings.ranges == "static" else "onnx-int8"
     write_info(root, replace(info, runtime=runtime))
 
 
@@ -150,13 +160,14 @@ def _nodes(graph_file: Path, kept: set[str], keep: Sequence[FloatPart]) -> list[
     import onnx
     from onnx.numpy_helper import to_array
 
-    if not keep:
-        return []
     graph = onnx.load(graph_file).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     found = []
     for node in graph.node:
         held = [weights[name] for name in node.input if name in weights]
+        if node.op_type in ("MatMul", "Gemm") and any(len(t.dims) > 2 for t in held):
+            found.append(node.name)  # many matrices in one: the runtime has no int8 for them
+            continue
         tables = node.op_type == "Gather" and "embeddings" in keep
         products = node.op_type in ("MatMul", "Gemm") and bool(kept)
         if (tables and any(len(t.dims) == 2 for t in held)) or (

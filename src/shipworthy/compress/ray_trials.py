@@ -27,8 +27,8 @@ from shipworthy.compress.ray_nodes import (
     only_on,
     reason,
 )
-from shipworthy.compress.recipes import Recipe
-from shipworthy.compress.trials import Found, Trial, Tries, named, tried
+from shipworthy.compress.recipes import Recipe, named
+from shipworthy.compress.trials import Found, Trial, Tries, tried
 from shipworthy.core.errors import InputError
 from shipworthy.core.locale import language, set_language, text
 

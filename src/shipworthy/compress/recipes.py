@@ -38,9 +38,9 @@ LEVERS = (
 """Keys of the recipes that look at rows."""
 TRAINED = ("recover", "distill", "quantization_aware")
 """Those of them that train."""
-_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels")
+_OF_CLASSIFIERS = ("layers", "runtime", "ranges", "channels", "activations")
 """Further keys of settings that only classifiers can have."""
-_ONE_WORD = ("rounding", "ranges", "channels", "balance")
+_ONE_WORD = ("rounding", "ranges", "channels", "activations", "balance")
 """Keys of the long form of a way to store weights whose value is one word."""
 _LEVER_OF = {
     "neurons": "prune", "heads": "prune", "layers": "prune", "low_rank": "low_rank",
@@ -118,7 +118,7 @@ def check_recipes(settings: CompressSettings, folder: Path | str, info: RuntimeI
             from shipworthy.compress.gguf import check_gguf
 
             check_gguf(folder, info)
-        elif recipe.settings.get("weights") == "int4" and info is None:
+        elif recipe.settings.get("rounding") == "compensated" and info is None:
             raise ModelError(
                 text("error.weight_only.classifier"),
                 folder=folder,
@@ -193,8 +193,10 @@ def kind_of(step: Recipe) -> str:
     return str(step.settings.get("weights") or step.settings.get("runtime") or "prune")
 
 
-def nearer(recipe: Recipe) -> Recipe | None:
+def nearer(recipe: Recipe, *, classifies: bool = False) -> Recipe | None:
     """Return the recipe of the same kind whose weights mostly stay nearer to the parent's, if any.
+
+    classifies: whether it is of a classifier.
 
     >>> nearer(Recipe("gguf-q4-k-m", "quantize", {"gguf": "Q4_K_M"})).name
     'gguf-q5-k-m'
@@ -208,6 +210,10 @@ def nearer(recipe: Recipe) -> Recipe | None:
         return _quantize(QuantizeSettings(**{**settings, "channels": "channel"}))
     if settings.get("weights") != "int4" or settings.get("rounding") == "compensated":
         return None
+    if classifies:
+        kept = settings.get("keep_float", ())
+        more = QuantizeSettings(weights="int8", activations="float", keep_float=tuple(kept))
+        return _quantize(more)
     return _quantize(QuantizeSettings(**{**settings, "rounding": "compensated"}))
 
 
@@ -220,9 +226,10 @@ def fixed_ranges(recipe: Recipe) -> Recipe | None:
     steps = list(steps_of(recipe))
     for place, step in enumerate(steps):
         settings = step.settings
-        if settings.get("weights") == "int8" and settings.get("ranges") != "static":
-            fixed = _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
-            asked = [as_asked(one) for one in (*steps[:place], fixed, *steps[place + 1 :])]
+        fixed = settings.get("ranges") == "static" or settings.get("activations") == "float"
+        if settings.get("weights") == "int8" and not fixed:
+            static = _quantize(QuantizeSettings(**{**settings, "ranges": "static"}))
+            asked = [as_asked(one) for one in (*steps[:place], static, *steps[place + 1 :])]
             return named(asked[0] if len(asked) == 1 else {"steps": asked})
     return None
 
@@ -280,6 +287,7 @@ def _quantize(settings: QuantizeSettings) -> Recipe:
     how = "-compensated" if settings.rounding == "compensated" else ""
     how += "-static" if settings.ranges == "static" else ""
     how += "-tensor" if settings.channels == "tensor" else ""
+    how += "-weights" if settings.activations == "float" else ""
     how += "-groups" if settings.balance == "groups" else ""
     name = settings.weights + group + how + _suffix(settings.keep_float)
     return Recipe(name, "quantize", _said(settings))

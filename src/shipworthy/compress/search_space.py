@@ -42,7 +42,7 @@ class Space:
             "mend": ("none", "recover", "distill"),
             "balance": ("rows", "groups") if self.grouped else ("rows",),
             "aware": ("no", "yes"),
-            "last": ("none", "bf16", "onnx", "int8", "int8-static"),
+            "last": ("none", "bf16", "onnx", "int8", "int8-static", "int8-weights", "int4"),
         }
 
 
@@ -113,6 +113,8 @@ def asked(choice: Choice, space: Space) -> Any | None:
         steps.append({"quantization_aware": balance})
     if last == "int8-static":
         steps.append({"int8": {"ranges": "static"}})
+    elif last == "int8-weights":
+        steps.append({"int8": {"activations": "float"}})
     elif last != "none":
         steps.append(last)
     if not steps:

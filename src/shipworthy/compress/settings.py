@@ -26,6 +26,7 @@ Layer = Annotated[int, Field(ge=0)]
 FloatPart: TypeAlias = Literal["embeddings"] | Layer
 Ranges: TypeAlias = Literal["dynamic", "static"]
 Channels: TypeAlias = Literal["channel", "tensor"]
+Activations: TypeAlias = Literal["rounded", "float"]
 
 
 def _once(parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -45,7 +46,7 @@ class QuantizeSettings(BaseModel):
     """`bf16` halves the file and is faster where the processor multiplies bf16; `fp16`, for
     classifiers, halves it too, keeps three bits more of each weight and is computed in fp32;
     `int8` quarters the file and runs on ONNX Runtime. Of a language model `int8` and `int4` store
-    the weights alone in so many bits."""
+    the weights alone in so many bits, of a classifier so does `int4`."""
 
     keep_float: tuple[FloatPart, ...] = ()
     """Parts that stay in fp32 (of a language model in bf16): numbers of blocks, from 0, and
@@ -61,6 +62,9 @@ class QuantizeSettings(BaseModel):
     channels: Channels = "channel"
     """What shares a scale in the `int8` matrices of a classifier: an output channel or the whole
     matrix."""
+
+    activations: Activations = "rounded"
+    """Whether `int8` rounds the activations of a classifier too, or the weights alone."""
 
     balance: Balance = "rows"
     """Which calibration rows `static` ranges are from: any, or as many of each group."""
@@ -134,6 +138,11 @@ class Int8Options(BaseModel):
     """Calibration rows for `static`: any `rows`, or `groups`: as many rows of each value of each
     column of `data.groups`, no more than the smallest value has."""
 
+    activations: Activations = "rounded"
+    """`rounded`: products are of 8 bits, the fastest where the processor has them. `float`: the
+    weights alone take 8 bits and products are in fp32, so that answers do not depend on the other
+    texts of a batch, and no calibration rows are needed."""
+
     keep_float: tuple[FloatPart, ...] = Field((), min_length=1)
     """Parts that stay in fp32: numbers of blocks, from 0, and `embeddings`; at least one."""
 
@@ -146,6 +155,8 @@ class Int8Options(BaseModel):
     def _rows_where_they_are_looked_at(self) -> Int8Options:
         if self.balance != "rows" and self.ranges != "static":
             raise ValueError(text("error.compress_settings.balance", balance=self.balance))
+        if self.activations == "float" and (self.ranges, self.channels) != ("dynamic", "channel"):
+            raise ValueError(text("error.compress_settings.activations"))
         return self
 
 
@@ -164,14 +175,15 @@ class Int4Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     keep_float: tuple[FloatPart, ...] = ()
-    """Parts that stay in bf16: numbers of blocks, from 0, and `embeddings`."""
+    """Parts that stay in bf16, of a classifier in fp32: numbers of blocks, from 0, and
+    `embeddings`."""
 
     group: Literal[32, 64, 128] = 32
     """Weights that share a scale."""
 
     rounding: Literal["nearest", "compensated"] = "nearest"
     """`nearest`, or `compensated`: later columns of a matrix make good for earlier ones on the
-    calibration rows (GPTQ); takes longer and is nearer to the parent."""
+    calibration rows (GPTQ), for language models; takes longer and is nearer to the parent."""
 
     @field_validator("keep_float")
     @classmethod
@@ -180,12 +192,12 @@ class Int4Options(BaseModel):
 
 
 class Int4Recipe(BaseModel):
-    """The long form of `int4`, for language models: `{int4: {group: 64, keep_float: [0]}}`."""
+    """The long form of `int4`: `{int4: {group: 64, keep_float: [0]}}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     int4: Int4Options
-    """How many weights share a scale, and which parts stay in bf16."""
+    """How many weights share a scale, and which parts stay in bf16, of a classifier in fp32."""
 
 
 GgufKind: TypeAlias = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M"]
@@ -278,8 +290,8 @@ class CompressSettings(BaseModel):
 
     recipes: Literal["auto"] | tuple[NamedRecipe, ...] = "auto"
     """`auto`, or a list of `bf16`, `fp16`, `onnx`, `int8`,
-    `{int8: {ranges: ..., channels: ..., balance: ..., keep_float: [...]}}`, `int4` (of
-    language models), `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
+    `{int8: {ranges: ..., channels: ..., balance: ..., activations: ..., keep_float: [...]}}`,
+    `int4`, `{int4: {group: ..., keep_float: [...]}}`, `{gguf: Q4_K_M}` (of language
     models, run by llama.cpp), `{prune: share}`, `{prune: {share: ..., method: wanda}}`,
     `{neurons: share}`, `{heads: share}`, `{low_rank: share}`, `{layers: [...]}`,
     `{vocabulary: {words: ...}}`, `{distill: {...}}`, and `{steps: [...]}` of these,

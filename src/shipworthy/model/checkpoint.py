@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 Runtime: TypeAlias = Literal[
     "torch", "torch-bf16", "torch-fp16", "torch-int8", "torch-int4",
-    "onnx", "onnx-int8", "onnx-int8-static", "llama.cpp",
+    "onnx", "onnx-int8", "onnx-int8-static", "onnx-int8-weights", "onnx-int4", "llama.cpp",
 ]  # fmt: skip
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-GRAPHS: tuple[str, ...] = ("onnx", "onnx-int8", "onnx-int8-static")
+GRAPHS: tuple[str, ...] = (
+    "onnx", "onnx-int8", "onnx-int8-static", "onnx-int8-weights", "onnx-int4",
+)  # fmt: skip
 """Runtimes whose weights are a graph for ONNX Runtime."""
 TORCH_KINDS: dict[str, str] = {
     "torch": "float32", "torch-bf16": "bfloat16", "torch-fp16": "float16",

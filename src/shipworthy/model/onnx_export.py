@@ -67,6 +67,8 @@ def _graph(module: torch.nn.Module) -> onnx.ModelProto:
     model: Any = module
     # The plain attention is fewer nodes than the fused one, which is taken apart by the exporter.
     model.set_attn_implementation("eager")
+    # Decoders would give keys and values for a next token besides, which a graph has no room for.
+    model.config.use_cache = False
     longest = getattr(model.config, "max_position_embeddings", None)
     shape = {
         0: torch.export.Dim("batch", min=1),

@@ -36,6 +36,8 @@ _TOKENIZER_STATE = (
 )  # fmt: skip
 # These count positions from behind the padding token's number.
 _OFFSET_POSITIONS = ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+_ANY_TEXT = "a \N{SNOWMAN}"
+"""A known letter and an unlikely one: a tokenizer that cannot cut this cannot cut texts."""
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -193,13 +195,10 @@ def load_tokenizer(folder: Path | str) -> Any:
     file = Path(folder) / TOKENIZER
     if not file.is_file():
         raise ModelError(locale.text("error.checkpoint.absent", file=TOKENIZER), folder=folder)
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelError(
-            locale.text("error.pretrained.tokenizer", file=TOKENIZER, error=translated(str(error))),
-            folder=folder,
-        ) from error
+    with _tokenizer_errors(folder):
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.encode(_ANY_TEXT)
+        return tokenizer
 
 
 def _save_weights(folder: Path | str, module: torch.nn.Module, info: RuntimeInfo) -> Path:
@@ -274,7 +273,7 @@ def _load_tokenizer(folder: Path | str) -> Any:
             folder=folder,
             fix=locale.text("error.pretrained.needs", file=TOKENIZER),
         )
-    with quiet_transformers(folder):
+    with quiet_transformers(folder), _tokenizer_errors(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelError(
@@ -282,7 +281,24 @@ def _load_tokenizer(folder: Path | str) -> Any:
             folder=folder,
             fix=locale.text("error.pretrained.needs", file=TOKENIZER),
         )
+    with _tokenizer_errors(folder):
+        tokenizer.backend_tokenizer.encode(_ANY_TEXT)
     return tokenizer
+
+
+@contextmanager
+def _tokenizer_errors(folder: Path | str) -> Iterator[None]:
+    """Turn what tokenizers raises, which is a bare Exception, into one line."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ModelError(
+            locale.text("error.pretrained.tokenizer", file=TOKENIZER, error=translated(str(error))),
+            folder=folder,
+            fix=locale.text("error.pretrained.tokenizer.fix"),
+        ) from error
 
 
 def _save_tokenizer(root: Path, tokenizer: Any, max_length: int) -> None:

@@ -18,6 +18,7 @@ from shipworthy.core.stages import Stage, StageCache, key_of
 from shipworthy.release.language import answer_kind
 from shipworthy.release.made import CLASSES, MODEL, ROWS, SPLIT_COLUMN, Made, classes, part
 from shipworthy.release.project import start_folder
+from shipworthy.release.recipe_fit import require_fit
 
 if TYPE_CHECKING:
     from shipworthy.model.checkpoint import RuntimeInfo
@@ -226,10 +227,12 @@ class Workshop:
         return self.run("race", make, **key)
 
     def train(self, data: Stage) -> Stage:
-        """Fine-tune the parent."""
+        """Fine-tune the parent; raises SettingsError first, where a recipe cannot be of it."""
         project = self.project
-        recipe = self.recipe(data)
         model = start_folder(project)
+        if not self.look:
+            require_fit(project, model, calibration=part(data, "calibration").height)
+        recipe = self.recipe(data)
         settings = {
             "train": recipe.reported(),
             "text": project.data.text,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shipworthy.release.artefacts import TOKENS
+from shipworthy.release.judgement import Phrase
 from shipworthy.release.made import MODEL, Made, made, part
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from shipworthy.core.stages import Stage
     from shipworthy.release.artefacts import Workshop
     from shipworthy.release.failures import Failures
+
+LEFT = "left.json"
+"""Beside a candidate's model: the weights that its steps left as they were."""
 
 
 def make_candidates(
@@ -126,11 +131,35 @@ def _step(shop: Workshop, parent: Path, digest: str, recipe: Recipe, data: Stage
 
         work = shop.work(name, **key)
         material = None if seen is None else _material(shop, seen, work)
-        make_folder(recipe, parent, folder / MODEL, material=material)
+        left = make_folder(recipe, parent, folder / MODEL, material=material)
+        # What earlier steps left, which made what this one starts from.
+        told = {**left_of(parent.parent), **left}
+        (folder / LEFT).write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
         # What it would have gone on from after a kill.
         shutil.rmtree(work, ignore_errors=True)
 
     return shop.run(name, make, **key)
+
+
+def left_of(stage: Path) -> dict[str, list[str]]:
+    """Return the weights that the steps of a candidate left as they were, by the step's name."""
+    file = stage / LEFT
+    if not file.is_file():
+        return {}
+    told: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return told
+
+
+def left_notes(everyone: Sequence[Made]) -> list[Phrase]:
+    """Return a note for each candidate some of whose weights were left as they were."""
+    found = []
+    for one in everyone:
+        for step, names in left_of(one.stage.folder).items():
+            # One name for the same part of all blocks.
+            alike = dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names)
+            words = {"name": one.candidate.name, "step": step, "count": len(names)}
+            found.append(Phrase("run.note.left", {**words, "names": ", ".join(alike)}))
+    return found
 
 
 def _material(shop: Workshop, data: Stage, work: Path) -> Material:

@@ -30,6 +30,7 @@ from shipworthy.model.runtimes import model_folder
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
 from shipworthy.release.batching import batching_notes, estimate_of, read_dependence
+from shipworthy.release.candidate_stages import left_notes
 from shipworthy.release.card_origins import ORIGINS, count_data, model_origin
 from shipworthy.release.contamination import FILE as CONTAMINATION
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
@@ -314,6 +315,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
         notes.append(Phrase("run.note.short_form", counts))
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))
+    notes += left_notes(bench.everyone[1:])
     notes += _probe_notes(bench)
     notes += batching_notes([read_dependence(stage.folder) for stage in bench.batches])
     if bench.contamination is not None:

@@ -49,6 +49,7 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
         spent=spent,
         parts=_parts(bench.everyone[0]),
         parent_mb=_number(ruler.parent, "size_mb"),
+        classifies=bench.shop.language is None,
         mb={name: _number(s, "size_mb") for name, s in subjects.items()},
         p95_ms=p95_ms,
         block_price=block_price,
@@ -94,7 +95,8 @@ def price_of_a_block(
         mb = each * (1 if few else 4) / 1e6 if alone else math.nan
         return Price(mb, own_ms / kept if alone else math.nan)
     classifies = read_info(parent).does == "classify"
-    grown = {True: 3.0, False: 1.0 if kind == "int8" else 1.5}[classifies]
+    # Bytes a weight: a classifier's block stays in fp32, a language model's in bf16.
+    grown = (4.0 if classifies else 2.0) - (1.0 if kind == "int8" else 0.5)
     between = parent_ms * sum(weights) / sum(whole) - own_ms
     return Price(each * grown / 1e6, between / len(weights))
 

@@ -71,7 +71,8 @@ class Background:
     recipes, validation (what limits look at there), minutes (to make and ask one more of its kind,
     where spent does not tell it step by step): by candidate id. parts: of the model that a recipe
     can keep. mb, p95_ms: of candidates by id, as they were measured. block_price: what it costs a
-    candidate, by its id, to leave one block as it was. parent_mb: NaN where not known.
+    candidate, by its id, to leave one block as it was. parent_mb: NaN where not known. classifies:
+    whether the models tell classes.
     """
 
     prices: PriceSettings = field(default_factory=PriceSettings)
@@ -82,6 +83,7 @@ class Background:
     spent: Spent | None = None
     parts: int = 0
     parent_mb: float = math.nan
+    classifies: bool = False
     mb: Mapping[str, float] = field(default_factory=dict)
     p95_ms: Mapping[str, float] = field(default_factory=dict)
     block_price: Callable[[str], Price] = lambda candidate: Price()

@@ -92,7 +92,7 @@ def rounded(asked: Asked, candidate: str, worst: Sequence[Decision]) -> list[Nex
 
     ground = asked.background
     recipe = ground.recipes.get(candidate)
-    other = None if recipe is None else nearer(recipe)
+    other = None if recipe is None else nearer(recipe, classifies=ground.classifies)
     names = {r.name for r in ground.recipes.values()}
     if (
         other is None

@@ -25,6 +25,7 @@ from shipworthy.model.runtimes import model_folder
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
+from shipworthy.release.recipe_fit import check_file
 from shipworthy.team.roster import check_owners, load_roster
 from shipworthy.train.settings import TrainSettings
 
@@ -119,7 +120,9 @@ def load_project(path: Path | str, *, root: Path | None = None) -> Project:
             fix=text("error.known", names=known),
         )
     check_measures(project.policy, document, ("policy",), known_measures())
-    return _resolved(project, document, root or Path(path).resolve().parent)
+    resolved = _resolved(project, document, root or Path(path).resolve().parent)
+    check_file(resolved, document)
+    return resolved
 
 
 def start_folder(project: Project) -> Path:

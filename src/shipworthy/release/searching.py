@@ -17,7 +17,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -34,6 +34,7 @@ from shipworthy.measure.decide import Evidence, assess
 from shipworthy.measure.estimates import Estimate, Fact, Unmeasured
 from shipworthy.measure.quick_speed import paired_p95_ms
 from shipworthy.model.checkpoint import size_bytes
+from shipworthy.release.glance import surely_missed
 from shipworthy.release.made import Made, classes, part
 from shipworthy.release.places import TRIALS
 from shipworthy.release.policy import policy_digest
@@ -58,8 +59,6 @@ _OBJECTIVE = {"size": "size_mb", "quality": "harm"}
 GLANCE = 0.25
 """Share of the validation rows that a recipe is asked about first."""
 LEAST_GLANCE = 200
-GLANCE_CONFIDENCE = 0.99
-"""Two-sided level at which the first rows prove that a limit is missed."""
 FEWEST_ROWS = 20
 """Rows below which what a group loses is not made small: it would be chance."""
 
@@ -276,11 +275,12 @@ class SearchBench:
         """Return of each limit that counts by how much it is missed; NaN is no objection."""
         ruler, limits = self.ruler(split), self.limits
         by_limit: dict[int, Miss] = {}
-        for item in ruler.evidence(subject, limits):
-            found = miss_of(item)
-            before = by_limit.get(item.index)
-            if before is None or found.excess > before.excess:
-                by_limit[item.index] = found
+        items = ruler.evidence(subject, limits)
+        for item, missed in zip(items, surely_missed(items), strict=True):
+            found = miss_of(item, proved=bool(missed.any()))
+            before = by_limit.get(item.index, found)
+            worse = found if found.excess > before.excess else before
+            by_limit[item.index] = replace(worse, proved=found.proved or before.proved)
         return [by_limit.get(k, Miss(0.0, False, "")) for k in range(len(limits))]
 
     @property
@@ -302,8 +302,8 @@ class SearchBench:
 class Miss:
     """How far the worst slice of a limit lies outside, as a share of the limit; 0 or less inside.
 
-    proved: whether its whole interval lies outside. told: measure and slice, for people. place: of
-    the slice among those of the evidence. value: of the measure there.
+    proved: whether some slice of it surely lies outside (`glance.py`). told: measure and slice, for
+    people. place: of the slice among those of the evidence. value: of the measure there.
     """
 
     excess: float
@@ -313,19 +313,17 @@ class Miss:
     value: float = math.nan
 
 
-def miss_of(item: Evidence) -> Miss:
-    """Return how far what a limit looks at lies outside."""
+def miss_of(item: Evidence, *, proved: bool = False) -> Miss:
+    """Return how far what a limit looks at lies outside; proved: as `glance.py` finds."""
     if isinstance(item.estimate, Unmeasured) or not math.isfinite(item.bound):
         return Miss(0.0, False, "")
-    shown = assess(item.estimate, confidence=GLANCE_CONFIDENCE)
+    shown = assess(item.estimate)
     sign = 1.0 if item.limit.side == "at_least" else -1.0
     value = sign * (item.bound - np.asarray(shown.value, np.float64))
-    best = np.asarray(shown.high if sign > 0 else shown.low, np.float64)
     if np.isnan(value).all():
         return Miss(0.0, False, "")
     scale = max(abs(item.bound), 0.005)
     place = int(np.nanargmax(value))
-    proved = bool(np.any(sign * (item.bound - best) > 0)) and value[place] > 0
     excess = float(value[place]) / scale
     return Miss(excess, proved, _told(item, place), place, float(np.asarray(shown.value)[place]))
 
