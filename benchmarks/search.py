@@ -427,7 +427,8 @@ def show(result: dict[str, Any]) -> None:
     corner = f"the parent's size and latency, {result['worst_points']:g} points"
     print(f"hypervolume up to {corner}: {volumes['search']:.3f} of the search")
     if not result["theirs"]:
-        print(f"the others: not run; {how_to_make('compressors')}")
+        if not result["failed"]:
+            print(f"the others: not run; {how_to_make('compressors')}")
         return
     best = volumes["best_of_others_alone"]
     more = "more" if volumes["search"] > best else "NOT more"
