@@ -107,7 +107,7 @@ $(RUNTIMES): requirements-runtimes.lock $(CHECKS)
 	@test -n "$(PYTHON)" || { echo "no python3 on the PATH; 3.11 or newer is needed" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear ".peers/$*"
 # A hashed file leaves torch out, as the locks do, and says where it is needed.
-	@if grep -q '^# With torch' "$<"; then \
+	@if grep -q '^#.* With torch' "$<"; then \
 		".peers/$*/bin/python" -m pip --disable-pip-version-check --no-input install --quiet $(TORCH); \
 	fi
 	".peers/$*/bin/python" -m pip --disable-pip-version-check --no-input install --quiet -r "$<"

@@ -52,7 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, asked in RECIPES.items():
         (recipe,) = expand(CompressSettings.model_validate({"recipes": [asked]}))
         rows = material(place / "work" / name, SENTENCES * 6)
-        make(recipe, parent, place / "made" / name, material=rows)
+        make(recipe, parent, place / "made" / name / "model", material=rows)
     return place / "made"
 
 
@@ -75,7 +75,7 @@ def read(folders: Path) -> dict[str, np.ndarray]:
 def test_a_folder_opens_in_a_fresh_process_and_answers_the_same(
     folders: Path, read: dict[str, np.ndarray], name: str
 ) -> None:
-    folder = folders / name
+    folder = folders / name / "model"
     here = load_classifier(folder, threads=1, batch="one")
     told = here.log_probabilities(pl.DataFrame({"text": TEXTS}))
     assert np.ptp(told, axis=0).max() > 1e-3  # texts are told apart, or this would prove little
