@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from tests.compress.small_vocabularies import KINDS, SENTENCES, SIZES, classifier, material
+from tests.compress.small_vocabularies import CLASSES, KINDS, SENTENCES, SIZES, classifier, material
 
 from shipworthy.compress import CompressSettings, expand, make
 from shipworthy.model import load_classifier, read_info
@@ -52,6 +53,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, asked in RECIPES.items():
         (recipe,) = expand(CompressSettings.model_validate({"recipes": [asked]}))
         rows = material(place / "work" / name, SENTENCES * 6)
+        if name == "threshold":
+            # Of one class alone, so that the other is worth an offset.
+            one = rows.calibration.with_columns(label=pl.lit(CLASSES[0]))
+            rows = replace(rows, calibration=one)
         make(recipe, parent, place / "made" / name / "model", material=rows)
     return place / "made"
 
