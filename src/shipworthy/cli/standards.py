@@ -21,7 +21,57 @@ Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, metavar="LEVEL")
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this file."""
+    app.command("composition")(composition)
     app.command("standards")(standards)
+
+
+def composition(
+    file: Annotated[str, typer.Argument(metavar="FILE")],
+    label: Column = None,
+    text: Column = None,
+    group: Columns = None,
+    split: Column = None,
+    unit: Column = None,
+    id: Column = None,
+    annotator: Columns = None,
+    item: Column = None,
+    reference: File = None,
+    governance: File = None,
+    margin: Annotated[float, typer.Option(min=0.001, max=0.5, metavar="SHARE")] = 0.05,
+    near: Annotated[float, typer.Option(min=0.01, max=1, metavar="SIMILARITY")] = 0.8,
+    models: Annotated[bool, typer.Option("--models/--no-models")] = True,
+    tokenizer: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    confidence: Confidence = 0.95,
+    html: File = None,
+    json: Json = False,
+    lang: Language = None,
+) -> int:
+    """Say what the rows of a file are made of."""
+    from shipworthy.cli.output import choose_language, print_json
+    from shipworthy.measure.composition_roles import Roles
+    from shipworthy.release import composition as asked
+    from shipworthy.release.composition_page import page
+
+    choose_language(lang)
+    _check(html, "--html")
+    found = asked.composition(
+        file,
+        Roles(
+            label=label, text=text, groups=tuple(dict.fromkeys(group or ())), split=split,
+            unit=unit, id=id, annotators=tuple(dict.fromkeys(annotator or ())), item=item,
+            margin=margin, similarity=near, models=models, confidence=confidence, seed=seed,
+            tokens=asked.token_counter(tokenizer),
+        ),
+        reference=reference, governance=governance,
+    )  # fmt: skip
+    told = page(found)
+    _show(told, html)
+    if json:
+        print_json(asked.to_json(found))
+    else:
+        _print(told)
+    return 0
 
 
 def standards(
