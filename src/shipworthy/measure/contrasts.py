@@ -235,7 +235,7 @@ def _overall(one: Rate, declared: FloatArray, draws: int) -> tuple[float, str, f
     if expected.min() >= FEW_EXPECTED:
         return (
             float(stats.chi2.sf(statistic, len(expected) - 1)),
-            "chi-square",
+            "chi_square",
             float(expected.min()),
         )
     n = int(round(total))

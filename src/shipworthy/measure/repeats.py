@@ -66,9 +66,11 @@ def find_repeats(
 
 
 def content_of(frame: pl.DataFrame, columns: list[str]) -> pl.Series:
-    """Return all that the rows hold in some columns, as one text each."""
+    """Return all that the rows hold in some columns, as one text each; nulls without a column."""
     import polars as pl
 
+    if not columns:
+        return pl.Series("content", [None] * frame.height, dtype=pl.String)
     parts = [pl.col(c).cast(pl.String).fill_null("\0") for c in columns]
     return frame.select(pl.concat_str(parts, separator="\x01").alias("content")).to_series()
 

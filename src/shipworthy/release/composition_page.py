@@ -153,7 +153,7 @@ def _enough(composed: Composed) -> Part | None:
             for n in composed.needed
         ),
     )
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             one.column,
             group_name(g.group),
