@@ -41,7 +41,7 @@ def composition(
     near: Annotated[float, typer.Option(min=0.01, max=1, metavar="SIMILARITY")] = 0.8,
     models: Annotated[bool, typer.Option("--models/--no-models")] = True,
     tokenizer: Annotated[Path | None, typer.Option(metavar="FOLDER")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N")] = 0,
     confidence: Confidence = 0.95,
     html: File = None,
     json: Json = False,
