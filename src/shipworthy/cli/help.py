@@ -121,7 +121,7 @@ def _with_extras(told: str) -> str:
 def _lines(told: str, cells: int) -> Iterator[str]:
     """Break a text into lines of at most `cells`, never inside a word of letters."""
     line = ""
-    for piece in re.findall(rf"[!-~]+|.[{_NO_START}]*", told):
+    for piece in re.findall(rf"[!-~]+[{_NO_START}]*|.[{_NO_START}]*", told):
         if _cells(line + piece) > cells and line.strip():
             yield line.rstrip()
             line = ""

@@ -29,6 +29,7 @@ from shipworthy.cli import (
     proof,
     runs,
     stages,
+    standards,
     training,
 )
 from shipworthy.cli import next as advice
@@ -57,6 +58,7 @@ for group in (
     compressing,
     asking,
     files,
+    standards,
     evidence,
     imports,
     compare,

@@ -80,5 +80,7 @@ MEASURES: dict[str, MeasureKind] = {
     "size_mb": MeasureKind("fact", "low", (), "mb"),
     "batch_dependence": MeasureKind("fact", "low", alone=True),
     "contaminated_share": MeasureKind("fact", "low", (), "share", of_data=True),
+    "duplicate_share": MeasureKind("fact", "low", (), "share", of_data=True),
+    "smallest_group_rows": MeasureKind("fact", "high", (), "rows", of_data=True),
     "licences_forbidding_commercial_use": MeasureKind("fact", "low", of_data=True),
 }

@@ -27,6 +27,7 @@ from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
 from shipworthy.model.gguf_folder import bits_of
 from shipworthy.model.runtimes import model_folder
+from shipworthy.release import data_facts
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
 from shipworthy.release.batching import batching_notes, estimate_of, read_dependence
@@ -205,6 +206,10 @@ def _subjects(bench: Bench, split: str) -> list[Subject]:
         settings = bench.shop.project.data
         share = read_share(bench.contamination.folder, split, settings)
         whole[CONTAMINATED, "none"] = share
+    facts = data_facts.asked(bench.policy)
+    if facts:
+        settings = bench.shop.project.data
+        whole |= data_facts.data_facts(part(bench.data, split), settings, facts)
     return [
         Subject(
             one.candidate,

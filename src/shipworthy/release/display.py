@@ -137,6 +137,8 @@ _SHOWN: dict[str, Shown] = {
     "size_mb": Shown(1.0, 1, "mb", "lower"),
     "batch_dependence": Shown(1.0, 4, "", "lower"),
     "contaminated_share": replace(_SHARE, better="lower"),
+    "duplicate_share": replace(_SHARE, better="lower"),
+    "smallest_group_rows": Shown(1.0, 0, "rows"),
     "licences_forbidding_commercial_use": Shown(1.0, 0, "", "lower"),
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),
 }

@@ -21,6 +21,7 @@ from shipworthy.measure.decide import CandidateDecision, Evidence, opening_alpha
 from shipworthy.measure.estimates import PairedChange
 from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
+from shipworthy.release.data_facts import DUPLICATES, SMALLEST
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.next_futures import SEED
 from shipworthy.release.next_ground import Asked, Background
@@ -33,7 +34,10 @@ from shipworthy.release.next_words import figure, said, told
 if TYPE_CHECKING:
     from shipworthy.compress.recipes import Recipe
 
-_OF_ALL = {LICENCES: "next.licence_forbids", CONTAMINATED: "next.contaminated"}
+_OF_ALL = {
+    LICENCES: "next.licence_forbids", CONTAMINATED: "next.contaminated",
+    DUPLICATES: "next.duplicates", SMALLEST: "next.smallest_group",
+}  # fmt: skip
 """What to do about figures of the rows and of the model that training started from."""
 
 

@@ -36,6 +36,8 @@ from shipworthy.release.artefacts import PARENT, Workshop
 from shipworthy.release.asked import question_digest
 from shipworthy.release.candidate_stages import make_candidates
 from shipworthy.release.contamination import asks
+from shipworthy.release.data_facts import DUPLICATES, similarity_of
+from shipworthy.release.data_facts import asked as data_facts_asked
 from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
@@ -333,6 +335,9 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "skipped": list(bench.skipped),
         "contaminated": [project.data.contamination.share, project.data.contamination.meaning]
         if asks(bench.policy)
+        else None,
+        "near_duplicates": similarity_of(project.data)
+        if DUPLICATES in data_facts_asked(bench.policy)
         else None,
         "licences": [[one.part, one.licence] for one in licensed(project, start_folder(project))],
         # A tie is broken by it.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shipworthy.core.errors import SettingsError, nearest
 from shipworthy.core.locale import text
 from shipworthy.measure.catalogue import MEASURES
+from shipworthy.release.data_facts import SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,9 @@ def _misfit(limit: Limit, groups: Sequence[str], remedy: str) -> tuple[str, str]
             return problem, _declare(column, groups, remedy)
     if limit.slices in ("each group", "worst group") and not groups:
         problem = text("error.policy_fit.no_groups", slice=limit.slices)
+        return problem, _declare("", (), remedy)
+    if limit.measure == SMALLEST and not groups:
+        problem = text("error.policy_fit.spread_groups", measure=limit.measure)
         return problem, _declare("", (), remedy)
     if limit.relative_to == "baseline" and kind != "probe":
         return _said("baseline")

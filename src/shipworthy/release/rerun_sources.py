@@ -146,6 +146,15 @@ class Models(Source):
         train, texts = (self._part(name)[settings.text] for name in ("train", split))
         return {(MEASURE, "none"): share_of(overlaps(settings, train, texts), settings)}
 
+    @cached_property
+    def _data_facts(self) -> Numbers:
+        from shipworthy.release.data_facts import MEASURES, data_facts
+
+        recorded = set(self.judgement.measurements["measure"].to_list())
+        wanted = tuple(m for m in MEASURES if m in recorded)
+        split = "validation" if self.judgement.kind == "rehearsal" else "test"
+        return data_facts(self._part(split), self.project.data, wanted) if wanted else {}
+
     def _batched(self, folder: Path) -> Numbers:
         from shipworthy.measure.batching import MEASURE
         from shipworthy.release.batching import estimate_of, measured
@@ -185,6 +194,7 @@ class Models(Source):
                 ("size_mb", "none"): size,
                 (LICENCES, "none"): forbidding(parts),
                 **self._contaminated,
+                **self._data_facts,
                 **self._batched(folder),
             }
             answered = self._answers(candidate, folder)

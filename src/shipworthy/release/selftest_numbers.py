@@ -109,7 +109,7 @@ def _levels(limits: Sequence[Limit], measure: str) -> tuple[float, float]:
     for li in limits:
         if li.measure == measure and li.side == ("at_most" if low else "at_least"):
             bounds[li.relative_to].append(float(li.bound))
-    if MEASURES[measure].of_data:  # nothing is wrong with a good model's
+    if MEASURES[measure].of_data and low:  # nothing is wrong with a good model's
         return 0.0, 0.0
     parent = strictest(bounds["none"], default=_NO_LIMIT) * inside
     ends = [*bounds["none"], *(ratio * parent for ratio in bounds["parent"])]

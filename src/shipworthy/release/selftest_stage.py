@@ -14,6 +14,7 @@ from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import decide_candidate, decide_run
 from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
+from shipworthy.release.data_facts import DUPLICATES, SMALLEST
 from shipworthy.release.policy_fit import check_fit, columns_of
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.selftest_models import Plant, Rows, looks_at_groups, plants
@@ -33,7 +34,10 @@ PLAUSIBLE = 0.5
 
 COIN = Plant("random")
 
-_OWN = {LICENCES: "unlicensed", CONTAMINATED: "contaminated", BATCH_DEPENDENCE: "swayed"}
+_OWN = {
+    LICENCES: "unlicensed", CONTAMINATED: "contaminated", BATCH_DEPENDENCE: "swayed",
+    DUPLICATES: "repeated", SMALLEST: "thin",
+}  # fmt: skip
 """Kinds of bad models that only a limit on their own measure is there to hold."""
 
 
