@@ -19,6 +19,7 @@ import typer
 from shipworthy.cli import (
     approvals,
     asking,
+    audit,
     cards,
     compare,
     compressing,
@@ -57,6 +58,7 @@ for group in (
     compressing,
     asking,
     files,
+    audit,
     evidence,
     imports,
     compare,

@@ -171,11 +171,24 @@ def cautious(
     m = len(error)
     squares = np.bincount(owners, parts**2, m)
     sizes, cubes = np.bincount(owners, np.abs(parts) ** 3, m), np.bincount(owners, parts**3, m)
+    return widened(error, squares, sizes, cubes, reach, few=few)
+
+
+def widened(
+    error: FloatArray,
+    squares: NDArray[np.generic],
+    sizes: NDArray[np.generic],
+    cubes: NDArray[np.generic],
+    reach: FloatArray,
+    *,
+    few: bool = False,
+) -> FloatArray:
+    """`cautious` from sums over parts: of squares, of absolute and of signed third powers."""
     # Sums of equal numbers differ from 0 by rounding alone.
     varies = squares > (_ROUNDING * reach) ** 2
     typical = np.divide(sizes, squares, out=np.array(reach, dtype=np.float64), where=varies)
     typical = np.maximum(typical, reach) if few else typical
-    skewness = np.divide(np.abs(cubes), squares, out=np.zeros(m), where=varies)
+    skewness = np.divide(np.abs(cubes), squares, out=np.zeros(len(error)), where=varies)
     plain = np.where(varies | np.isnan(error), error, 0.0)
     return np.asarray(np.sqrt(plain**2 + _ADDED * typical**2) + _SKEWED * skewness)
 
