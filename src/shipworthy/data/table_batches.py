@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-BATCH_ROWS = 1 << 20
+BATCH_ROWS = 1 << 18
 _BLOCK_BYTES = 8 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 def table_batches(
@@ -64,16 +65,27 @@ def known_rows(source: Path | str) -> int | None:
         return None
 
 
+def ahead(parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the same parts, the next one being read while one is worked on."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = reader.submit(next, parts, None)
+            yield part
+
+
 def _parquet(file: Path, wanted: list[str], batch_rows: int) -> Iterator[pa.Table]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(file, memory_map=True)
+        opened = parquet.ParquetFile(file)
         schema = opened.schema_arrow
         _check(schema.names, wanted, file)
         words = [n for n in wanted if _is_text(schema.field(n).type)]
-        opened = parquet.ParquetFile(file, memory_map=True, read_dictionary=words)
+        opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, read_dictionary=words)
         for batch in opened.iter_batches(batch_size=batch_rows, columns=wanted):
             yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as error:

@@ -8,13 +8,13 @@ that limits use.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from shipworthy.measure import benefits, cell_calibration, cell_means
-from shipworthy.measure.cells import Area, Cells, area, rate
+from shipworthy.measure.cells import Area, Cells, area, condensed, rate
 from shipworthy.measure.estimates import Estimate, F1Score, Mean, Rate, RateMean, Unmeasured
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ RATES = (
 
 ODDS = "false_negative_false_positive_ratio"
 BENEFITS = ("theil_index", "generalized_entropy_index")
-SCORED: dict[str, Callable[[Area, "BoolArray", "FloatArray"], Mean]] = {
+SCORED: dict[str, Callable[[Area, BoolArray, FloatArray], Mean]] = {
     "auc": cell_means.auc,
     "expected_calibration_error": cell_calibration.expected_calibration_error,
     "calibration_difference": cell_calibration.calibration_difference,
@@ -60,6 +60,7 @@ class Answers:
     classes: tuple[str, ...]
     positive: int | None
     labelled: bool
+    _areas: dict[tuple[tuple[str, ...], bool], Area] = field(default_factory=dict, repr=False)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -73,9 +74,14 @@ class Answers:
 
     def area(self, columns: tuple[str, ...] = (), *, scored: bool = False) -> Area:
         """Slices of the counted cells, with or without scores."""
-        cells = self.counted.scored if scored else self.counted.cells
-        assert cells is not None
-        return area(cells, columns)
+        if (columns, scored) not in self._areas:
+            cells = self.counted.scored if scored else self.counted.cells
+            assert cells is not None
+            where = area(cells, columns)
+            if "score" not in cells.numbers or "bin" in cells.keys:
+                where = condensed(where, *(["score"] if scored else []))
+            self._areas[columns, scored] = where
+        return self._areas[columns, scored]
 
     def estimate(self, measure: str, columns: tuple[str, ...]) -> Estimate:
         """Return a measure over all slices of some columns."""

@@ -45,8 +45,6 @@ SHARES: dict[str, tuple[Kind, tuple[str, ...]]] = {
 }
 """Comparisons of shares, by how and of what; those of `SPREADS` can be limits."""
 
-OTHERS = ("average_odds_difference", "treatment_equality_difference", "auc_difference")
-
 MOST_COMPARED = 100
 """Groups beyond which only those with the most rows are compared, every pair of them."""
 
@@ -101,12 +99,13 @@ def gaps(
             if set(names) <= possible:
                 found = [answers.rate(name, where) for name in names]
                 rates = tuple(r for r in found if isinstance(r, Rate))
-                yield from _of_shares(measure, where, rates, kind, confidence, place)
-        elif measure == "auc_difference" and "auc" in possible:
-            own = largest(answers.area(columns, scored=True), MOST_COMPARED)
-            # Both areas hold the same rows, so that their slices are the same.
-            yield from of_numbers(measure, own, answers.on("auc", own), confidence, place)
-        elif measure in OTHERS and ODDS in possible:
+                yield from gaps_of_shares(measure, where, rates, kind, confidence, place)
+        elif measure == "auc_difference":
+            if "auc" in possible:
+                own = largest(answers.area(columns, scored=True), MOST_COMPARED)
+                # Both areas hold the same rows, so that their slices are the same.
+                yield from of_numbers(measure, own, answers.on("auc", own), confidence, place)
+        elif ODDS in possible:
             yield from of_numbers(measure, where, _number(answers, measure, where), confidence,
                                   place)  # fmt: skip
 
@@ -118,10 +117,11 @@ def _number(answers: Answers, measure: str, where: Area) -> Estimate:
     return RateMean(tuple(r for r in found if isinstance(r, Rate)))
 
 
-def _of_shares(
+def gaps_of_shares(
     measure: str, where: Area, rates: tuple[Rate, ...], kind: Kind, confidence: float,
     reference: int | None,
 ) -> Iterator[Gap]:  # fmt: skip
+    """Yield the comparison of groups in one share or several, or one for each group."""
     alpha = (1 - confidence) / 2
     if reference is None:
         names = tuple(map(str, where.slices))
@@ -215,7 +215,8 @@ def of_numbers(
         known = one.highest >= 0 and np.isfinite(one.value)
         between = (where.slices[one.highest], where.slices[one.lowest]) if known else ()
         yield Gap(
-            measure, where.columns, one.value, one.low, one.high, between, int(np.nansum(n)), method,
+            measure, where.columns, one.value, one.low, one.high, between, int(np.nansum(n)),
+            method,
             chance.NO_CHANCE if reference is not None
             else chance.expected_of_numbers(values, errors, one.value),
             chance.detectable_of_numbers(errors, one.highest, one.lowest, alpha / pairs)

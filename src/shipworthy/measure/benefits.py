@@ -3,7 +3,8 @@
 The benefit of a row is prediction - label + 1: 2 for a false alarm, 1 for a right answer, 0 for a
 positive that was missed (Speicher et al. 2018). With mean mu and alpha other than 0 and 1,
 
-    GE(alpha) = mean( (b / mu)**alpha - 1 ) / (alpha (alpha - 1)),   Theil = mean( b / mu ln(b / mu) )
+    GE(alpha) = mean( (b / mu)**alpha - 1 ) / (alpha (alpha - 1))
+    Theil     = mean( b / mu ln(b / mu) )
 
 0 where all rows fare alike.
 """

@@ -121,7 +121,8 @@ def _bins(confidence: FloatArray, w: FloatArray) -> IntArray:
     first = np.flatnonzero(other)
     mass = np.add.reduceat(w, first)
     middle = (np.cumsum(mass) - mass / 2) / mass.sum()
-    return np.minimum(middle * BINS, BINS - 1).astype(np.int64)[np.cumsum(other) - 1]
+    place = np.minimum(middle * BINS, BINS - 1).astype(np.int64)
+    return np.asarray(place[np.cumsum(other) - 1])
 
 
 def _bucketed(

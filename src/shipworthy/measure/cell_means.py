@@ -59,9 +59,10 @@ def linear(
         plain, df = independent, n - 1
     else:
         sums, owners = where.unit_sums(w * effect)
-        squares = np.bincount(owners, sums**2, where.m)
-        sizes = np.bincount(owners, np.abs(sums) ** 3, where.m)
-        cubes = np.bincount(owners, sums**3, where.m)
+        powers = (sums**2, np.abs(sums) ** 3, sums**3)
+        squares, sizes, cubes = (
+            np.asarray(np.bincount(owners, p, where.m), dtype=np.float64) for p in powers
+        )
         plain, df = squares * over(units, units - 1), units - 1
     plain = plain if variance is None else variance
     if reach is None:

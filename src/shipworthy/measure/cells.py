@@ -148,6 +148,44 @@ def area(cells: Cells, columns: Sequence[str] = ()) -> Area:
     return Area(tuple(columns), slices, compact, kept)
 
 
+def condensed(where: Area, *shared: str) -> Area:
+    """Put the cells of a slice together that have the same keys (and unit): fewer, the same sums.
+
+    shared: numbers that cells with the same keys share, as the score of a bin.
+    """
+    cells = where.cells
+    columns = [where.codes, *cells.keys.values()]
+    columns += [] if cells.unit is None else [cells.unit]
+    sizes = [int(c.max(initial=0)) + 1 for c in columns]
+    if float(np.prod(sizes, dtype=np.float64)) > 2**62:
+        return where
+    key = np.zeros(len(cells), dtype=np.int64)
+    for column, size in zip(columns, sizes, strict=True):
+        key = key * size + column
+    present, place = compacted(key, int(np.prod(sizes)))
+    if len(present) == len(key):
+        return where
+    found = [np.asarray(c, np.int64) for c in np.unravel_index(present, sizes)]
+
+    def added(values: FloatArray) -> FloatArray:
+        return np.asarray(np.bincount(place, values, len(present)), dtype=np.float64)
+
+    numbers = {k: added(v) for k, v in cells.numbers.items() if k not in shared}
+    for name in shared:
+        numbers[name] = np.empty(len(present))
+        numbers[name][place] = cells.numbers[name]
+    return Area(
+        where.columns,
+        where.slices,
+        found[0],
+        Cells(
+            {}, {}, added(cells.n), added(cells.w), added(cells.w2),
+            dict(zip(cells.keys, found[1:], strict=False)), numbers,
+            None if cells.unit is None else found[-1],
+        ),
+    )  # fmt: skip
+
+
 def largest(where: Area, most: int) -> Area:
     """Keep the slices with the most rows, in their order; of equal ones the first."""
     if where.m <= most:
@@ -193,6 +231,7 @@ def rate(where: Area, counted: BoolArray, success: BoolArray) -> Rate:
 
 
 def over(x: NDArray[np.generic], n: NDArray[np.generic]) -> FloatArray:
-    """x / n, NaN where n is not above 0."""
+    """X / n, NaN where n is not above 0."""
     top, bottom = np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=bottom > 0)
+    nothing = np.full(np.shape(bottom), np.nan)
+    return np.asarray(np.divide(top, bottom, out=nothing, where=bottom > 0))

@@ -30,8 +30,11 @@ _POWER = 0.8
 
 @dataclass(frozen=True)
 class Chance:
-    """Spread among equal groups of these sizes: its mean, its 95th percentile (of a ratio its
-    fifth), and the share of draws that lie as far apart as what was seen."""
+    """Spread among equal groups of these sizes, drawn many times.
+
+    far: its 95th percentile, of a ratio its fifth. share: of draws that lie as far apart as what
+    was seen.
+    """
 
     mean: float
     far: float
@@ -97,7 +100,7 @@ def _apart(shares: FloatArray, kind: Literal["difference", "ratio"]) -> FloatArr
     most, least = shares.max(axis=1), shares.min(axis=1)
     if kind == "difference":
         return np.asarray(most - least)
-    return np.divide(least, most, out=np.ones(len(most)), where=most > 0)
+    return np.asarray(np.divide(least, most, out=np.ones(len(most)), where=most > 0))
 
 
 def _summary(drawn: FloatArray, kind: Literal["difference", "ratio"], seen: float) -> Chance:

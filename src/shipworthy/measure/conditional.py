@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from shipworthy.measure.audited_ranking import joined
 from shipworthy.measure.cell_means import linear
 from shipworthy.measure.cells import Area, over
 from shipworthy.measure.estimates import Mean
@@ -64,11 +65,4 @@ def _stacked(groups: Area, values: FloatArray, influences: FloatArray, inside: B
     found = [
         linear(whole, values[g : g + 1], influences[g], counted=inside) for g in range(groups.m)
     ]
-    first = found[0]
-    join = {
-        name: np.concatenate([getattr(f, name) for f in found])
-        for name in (
-            "value", "standard_error", "df", "n", "units", "deff", "least_count", "identical",
-        )
-    }  # fmt: skip
-    return Mean(**join, scale="identity", method=first.method)
+    return joined(found)

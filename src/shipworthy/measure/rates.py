@@ -169,16 +169,16 @@ def cautious(
     few contribute), and the part by which skewness moves an end at 0.95 (Johnson 1978).
     """
     m = len(error)
-    squares = np.bincount(owners, parts**2, m)
-    sizes, cubes = np.bincount(owners, np.abs(parts) ** 3, m), np.bincount(owners, parts**3, m)
+    powers = (parts**2, np.abs(parts) ** 3, parts**3)
+    squares, sizes, cubes = (np.asarray(np.bincount(owners, p, m), np.float64) for p in powers)
     return widened(error, squares, sizes, cubes, reach, few=few)
 
 
 def widened(
     error: FloatArray,
-    squares: NDArray[np.generic],
-    sizes: NDArray[np.generic],
-    cubes: NDArray[np.generic],
+    squares: FloatArray,
+    sizes: FloatArray,
+    cubes: FloatArray,
     reach: FloatArray,
     *,
     few: bool = False,

@@ -42,8 +42,9 @@ KEYS = ("label", "prediction", "condition")
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column is what. numeric: label and prediction are numbers. free: scores have no range.
+    """Which column is what.
 
+    numeric: label and prediction are numbers. free: scores have no range, and each row is kept.
     kept: of a group column, the values that are told apart where not all are.
     """
 
@@ -119,7 +120,7 @@ class Tally:
                 rows = int(held.sum())
         self.rows += rows
         self._read += table.num_rows
-        if self._by_row and self.rows <= EXACT_ROWS:
+        if self._by_row and (self.roles.free or self.rows <= EXACT_ROWS):
             self._kept.append(part)
             return
         for earlier in self._kept:
@@ -128,18 +129,18 @@ class Tally:
         self._count(part)
 
     def _part(self, table: pa.Table) -> tuple[dict[str, Codes], FloatArray | None]:
-        roles, part = self.roles, {}
+        roles = self.roles
+        part: dict[str, Codes] = {}
         for column, levels in self.groups.items():
             part[f"group {column}"] = levels.codes(table[column])
         for key, levels in self.keys.items():
-            column = levels.column
-            part[key] = levels.codes(table[column])
+            part[key] = levels.codes(table[levels.column])
             if key != "condition" and None in levels.names:
-                self._refuse_missing(part[key] == levels.names[None], column, key)
+                self._refuse_missing(part[key] == levels.names[None], levels.column, key)
         if roles.numeric:
-            for name, column in (("label", roles.label), ("prediction", roles.prediction)):
-                if column is not None:
-                    part[f"number {name}"] = self._finite(table, column, name)
+            for name, number in (("label", roles.label), ("prediction", roles.prediction)):
+                if number is not None:
+                    part[f"number {name}"] = self._finite(table, number)
         if roles.score is not None:
             part["score"] = self._score(table, roles.score)
         if roles.unit is not None:
@@ -166,7 +167,7 @@ class Tally:
             self._refuse(~((score >= 0) & (score <= 1)), column, "score", score)
         return score
 
-    def _finite(self, table: pa.Table, column: str, what: str) -> FloatArray:
+    def _finite(self, table: pa.Table, column: str) -> FloatArray:
         found = numbers(table[column])
         wrong = ~np.isfinite(found)
         if wrong.any():
@@ -305,6 +306,7 @@ class Tally:
             if key == "score":
                 clustered = len(rest) > len(keys)
                 bins = CLUSTERED_SCORE_BINS if clustered else SCORE_BINS
+                found["bin"] = own
                 numbers_found["score"] = (own + 0.5) / bins
             else:
                 found[key] = self.keys[key].ordered()[1][own]

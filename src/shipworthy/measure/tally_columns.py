@@ -83,7 +83,7 @@ class Levels:
         found = np.flatnonzero(present)
         table = np.zeros(high - low + 1, dtype=np.int32)
         table[found] = self._lookup([int(v) + low for v in found])
-        return table[place]
+        return np.asarray(table[place])
 
     def _lookup(self, raw: list[Any]) -> Codes:
         import polars as pl

@@ -56,7 +56,7 @@ class Counter:
             self._together()
 
     def cells(self) -> tuple[list[IntArray], FloatArray]:
-        """Codes of each combination that has rows, one array an axis, and its sums, shape (s, c)."""
+        """Codes of each combination that has rows, an array an axis, and its sums, shape (s, c)."""
         if self._dense is not None:
             present = np.flatnonzero(self._dense[0])
             found, parts = present.astype(np.int64), self._dense[:, present]
@@ -101,8 +101,8 @@ def _joined(codes: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[An
     """One number for each combination; in 32 bits where they hold it."""
     total = float(np.prod(shape, dtype=np.float64))
     kind = np.int32 if total < 2**31 else np.int64
-    key = codes[0].astype(kind, copy=True)
+    key: NDArray[Any] = codes[0].astype(kind, copy=True)
     for code, size in zip(codes[1:], shape[1:], strict=True):
-        key *= kind(size)
-        key += code
+        np.multiply(key, kind(size), out=key)
+        np.add(key, code, out=key, casting="unsafe")
     return key

@@ -7,6 +7,7 @@ is read in parts and counted, so that its size is of no account.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +26,7 @@ from shipworthy.release.audit_source import Table, kept_values, table_of
 from shipworthy.release.judgement import Phrase
 
 if TYPE_CHECKING:
+    from shipworthy.core.records import Decision, Outcome
     from shipworthy.release.policy import Policy
 
 Provider: TypeAlias = Answers | Numbers
@@ -69,6 +71,8 @@ def audit(
     """
     table = table_of(frame)
     _check_arguments(label, prediction, score, rank, groups, task, confidence, intersections, top)
+    if weight is not None and task == "ranking":
+        raise InputError(text("error.audit.ranking_weight"))
     if policy is not None and task != "classification":
         raise InputError(text("error.audit.policy_task", task=task))
     columns = tuple(dict.fromkeys(groups))
@@ -78,7 +82,7 @@ def audit(
         from shipworthy.release.audit_ranking import ranking
 
         return ranking(
-            table, columns, crossed, label=label, score=score, rank=rank, weight=weight, unit=unit,
+            table, columns, crossed, label=label, score=score, rank=rank, unit=unit,
             reference=reference or {}, positive=positive, confidence=confidence, first=first,
         )  # fmt: skip
     kept = {} if top is None else kept_values(table, columns, top)
@@ -89,7 +93,7 @@ def audit(
     counted = count(table, roles)
     notes = list(_notes(counted, roles))
     asked = {c: canonical_name(v) for c, v in (reference or {}).items()}
-    _check_reference(table, counted, asked, columns)
+    check_reference(table, counted, asked, columns)
     if task == "regression":
         found = found_of(Numbers(counted), crossed, confidence=confidence, reference=asked)
         return _audit(table, task, counted, found, crossed, roles, confidence, notes)
@@ -114,7 +118,8 @@ def audit(
         found = found.with_whole(
             consistency(table, roles, features, looked_at[0], counted.rows, confidence)
         )
-    decisions, verdict = (), None
+    decisions: tuple[Decision, ...] = ()
+    verdict: Outcome | None = None
     if policy is not None:
         if len(looked_at) > 1:
             notes.append(Phrase("audit.note.limits_of_class", {"name": looked_at[0]}))
@@ -129,10 +134,12 @@ def audit(
 def count(table: Table, roles: Roles) -> Counted:
     """Read and count all parts of a table, with progress on stderr for long ones."""
     tally = Tally(roles, table.name)
-    with progress("audit", total=table.rows, unit="rows") as step:
+    shown = progress("audit", total=table.rows, unit="rows") if table.long else nullcontext()
+    with shown as step:
         for part in table.parts(roles.columns):
             tally.add(part)
-            step(part.num_rows)
+            if step is not None:
+                step(part.num_rows)
     return tally.counted()
 
 
@@ -180,9 +187,10 @@ def _check_arguments(
         raise InputError(text("error.audit.no_label"))
 
 
-def _check_reference(
+def check_reference(
     table: Table, counted: Counted, asked: Mapping[str, str], columns: Sequence[str]
 ) -> None:
+    """Raise where a reference is of no group column, or no row has it."""
     for column, value in asked.items():
         if column not in columns:
             raise InputError(

@@ -16,10 +16,10 @@ from shipworthy.core.locale import number
 from shipworthy.release import charts
 from shipworthy.release.audit_records import Audit, Compared, GroupRow, group_label
 from shipworthy.release.audit_words import (
-    DRAWN,
     asked_notes,
     attribute,
     between,
+    drawn_measures,
     figure,
     form,
     headline,
@@ -131,7 +131,9 @@ def _attribute(
     drawn = [r for r in rows if r in largest]
     measures = list(dict.fromkeys(x.measure for r in rows for x in r.numbers))
     panels = [
-        _panel(drawn, m) for m in DRAWN[audit.task] if any(r.number(m) is not None for r in drawn)
+        _panel(drawn, m)
+        for m in drawn_measures(audit)
+        if any(r.number(m) is not None for r in drawn)
     ]
     left = len(rows) - len(drawn)
     return Attribute(

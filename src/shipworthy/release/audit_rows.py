@@ -10,7 +10,7 @@ import numpy as np
 
 from shipworthy.core.records import Slice
 from shipworthy.measure.audited import ODDS, RATES, SCORED, Answers
-from shipworthy.measure.audited_gaps import gaps, odds_interval, of_numbers
+from shipworthy.measure.audited_gaps import MOST_COMPARED, gaps, odds_interval, of_numbers
 from shipworthy.measure.audited_numbers import GAPS, Numbers
 from shipworthy.measure.cells import largest
 from shipworthy.measure.conditional import conditional_disparity
@@ -63,7 +63,7 @@ def found_of(
     comparisons: list[Compared] = []
     for columns in crossed:
         slices += rows_of(provider, columns, confidence=confidence, name=name)
-        base = _reference(columns, reference)
+        base = reference_slice(columns, reference)
         if isinstance(provider, Answers):
             found = gaps(provider, columns, confidence=confidence, reference=base)
             comparisons += [Compared(g, name) for g in found]
@@ -138,8 +138,6 @@ def _conditional(provider: Answers, where: Area) -> list[tuple[str, Estimate]]:
 def _of_numbers(
     provider: Numbers, columns: tuple[str, ...], confidence: float, base: Slice | None
 ) -> list[Compared]:
-    from shipworthy.measure.audited_gaps import MOST_COMPARED
-
     where = largest(provider.area(columns), MOST_COMPARED)
     place: Any = where.slices.index(base) if base in where.slices else None
     if where.m < 2 or (base is not None and place is None):
@@ -151,7 +149,8 @@ def _of_numbers(
     ]
 
 
-def _reference(columns: tuple[str, ...], asked: Mapping[str, str]) -> Slice | None:
+def reference_slice(columns: tuple[str, ...], asked: Mapping[str, str]) -> Slice | None:
+    """Return the reference group of some columns, or None where not all of them have one."""
     if not asked or not all(c in asked for c in columns):
         return None
     return Slice.of({c: asked[c] for c in columns})

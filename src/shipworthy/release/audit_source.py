@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+LONG_ROWS = 2_000_000
+LONG_BYTES = 64 << 20
+"""Size of a table above which its progress is told."""
+
 
 @dataclass(frozen=True)
 class Table:
     """A table by name; rows: their number where it is known without reading.
 
-    parts: yields Arrow tables of the columns that it is given.
+    parts: yields Arrow tables of the columns that it is given. long: worth telling progress of.
     """
 
     name: str
     rows: int | None
+    long: bool
     parts: Callable[[Sequence[str]], Iterator[pa.Table]]
 
 
@@ -37,11 +42,14 @@ def table_of(source: Any) -> Table:
     Raises InputError for anything else, DataError for a file that is not there.
     """
     if isinstance(source, Path | str):
-        from shipworthy.data.table_batches import known_rows, table_batches
+        from shipworthy.data.table_batches import ahead, known_rows, table_batches
 
-        return Table(str(source), known_rows(source), lambda names: table_batches(source, names))
+        rows, path = known_rows(source), Path(source)
+        size = path.stat().st_size if path.is_file() else 0
+        long = rows > LONG_ROWS if rows is not None else not path.is_file() or size > LONG_BYTES
+        return Table(str(source), rows, long, lambda names: ahead(table_batches(source, names)))
     frame = _frame(source)
-    return Table("frame", frame.height, lambda names: _parts(frame, names))
+    return Table("frame", frame.height, False, lambda names: _parts(frame, names))
 
 
 def _frame(source: Any) -> pl.DataFrame:

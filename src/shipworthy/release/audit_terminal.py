@@ -1,4 +1,4 @@
-"""An audit in the terminal: verdict, limits, groups and comparisons, each number with its interval."""
+"""An audit in the terminal: verdict, limits, groups, comparisons, each number with its interval."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from shipworthy.core.locale import number
 from shipworthy.core.records import Outcome
 from shipworthy.release.audit_records import Audit, Compared, GroupRow, group_label
 from shipworthy.release.audit_words import (
-    DRAWN,
     asked_notes,
     attribute,
     between,
+    drawn_measures,
     figure,
     headline,
     interval,
@@ -90,8 +90,7 @@ class _Page:
         return lines
 
     def _groups(self, columns: tuple[str, ...], rows: list[GroupRow]) -> list[str]:
-        present = {x.measure for r in rows for x in r.numbers}
-        measures = [m for m in DRAWN[self.audit.task] if m in present] or sorted(present)[:3]
+        measures = drawn_measures(self.audit)
         shown_rows = sorted(rows, key=lambda r: -r.n)[:MOST_GROUPS]
         kept = [r for r in rows if r in shown_rows]
         labels = [self.spell(named(r, group_label(r.slice))) for r in kept]

@@ -20,15 +20,14 @@ from shipworthy.release.wording import (
     reason_text,
 )
 
-DRAWN: dict[str, tuple[str, ...]] = {
+_DRAWN: dict[str, tuple[str, ...]] = {
     "classification": (
         "selection_rate", "true_positive_rate", "false_positive_rate", "positive_predictive_value",
         "accuracy",
     ),
     "regression": ("mean_absolute_error", "root_mean_squared_error", "mean_error", "r2"),
-    "ranking": ("exposure", "top_share", "auc"),
 }  # fmt: skip
-"""Measures of groups that are drawn, and printed as far as there is room."""
+_MOST_DRAWN = 5
 
 MAIN = {
     "classification": ("statistical_parity_difference", "accuracy_difference"),
@@ -36,6 +35,13 @@ MAIN = {
     "ranking": ("exposure_difference",),
 }
 """Comparisons that are said in a sentence, the first that there is."""
+
+
+def drawn_measures(audit: Audit) -> list[str]:
+    """Return the measures of groups that are drawn, and printed as far as there is room."""
+    present = list(dict.fromkeys(x.measure for row in audit.slices for x in row.numbers))
+    chosen = [m for m in _DRAWN.get(audit.task, ()) if m in present]
+    return (chosen or present)[:_MOST_DRAWN]
 
 
 def headline(audit: Audit) -> str:
@@ -46,7 +52,7 @@ def headline(audit: Audit) -> str:
 
 
 def sentences(audit: Audit) -> list[str]:
-    """Return what was looked at, what limits say, and how far the groups of each column lie apart."""
+    """Return what was looked at, what limits say, and how far groups of each column lie apart."""
     unit = text("audit.say.units", unit=audit.unit) if audit.unit else ""
     said = [text("audit.say.rows", rows=number(audit.rows), unit=unit)]
     if audit.decisions:
@@ -77,8 +83,8 @@ def _apart(audit: Audit, columns: tuple[str, ...]) -> str:
         first, second = (group_label(s) for s in gap.between)
         said = text(
             "audit.say.apart", measure=capital(measure_name(measure)), attribute=columns[0],
-            value=with_unit(gap.measure, gap.value), interval=interval(gap.measure, gap), first=first,
-            second=second,
+            value=with_unit(gap.measure, gap.value), interval=interval(gap.measure, gap),
+            first=first, second=second,
         )  # fmt: skip
         if not math.isnan(gap.by_chance.mean):
             chance = with_unit(gap.measure, gap.by_chance.mean)

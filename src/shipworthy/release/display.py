@@ -156,6 +156,8 @@ _SHOWN: dict[str, Shown] = {
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),
 }
 _BARE = Shown(1.0, 3, "")
+_OF_TOP = re.compile(r"(share_of_top|skew_at|selection_rate_in_top)_(\d+)(_difference)?")
+"""Measures of the first k of a ranking."""
 # Other measures say their unit in their name.
 _BY_ENDING = {
     "_ms": Shown(1.0, 1, "ms", "lower"),
@@ -172,6 +174,9 @@ def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Show
     """
     by_ending = (form for ending, form in _BY_ENDING.items() if measure.endswith(ending))
     form = _SHOWN.get(measure) or next(by_ending, _BARE)
+    of_top = _OF_TOP.fullmatch(measure)
+    if of_top and of_top[1] != "skew_at":
+        form = _GAP if of_top[3] else _SHARE
     if not relative:
         return form
     if value_unit == "ratio":
@@ -183,6 +188,9 @@ def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Show
 
 def measure_name(measure: str, *, short: bool = False) -> str:
     """Return the name of a measure for people; its own name where the catalogues have none."""
+    of_top = _OF_TOP.fullmatch(measure)
+    if of_top:
+        return text(f"measure.{of_top[1]}{of_top[3] or ''}", k=of_top[2])
     if short and has_text(f"measure.{measure}.short"):
         return text(f"measure.{measure}.short")
     key = f"measure.{measure}"
