@@ -300,7 +300,10 @@ def test_locks_agree() -> None:
     assert runtimes.keys() & checks.keys() == set()
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "benchmarks/peers/fairlearn.txt"])
+PEERS = ("benchmarks/peers/fairlearn.txt", "benchmarks/peers/aif360.txt")
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, *PEERS])
 def test_locks_are_hashed_and_leave_torch_to_the_machine(lock: str) -> None:
     text = (ROOT / lock).read_text("utf-8")
     entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]

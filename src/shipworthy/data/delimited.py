@@ -104,6 +104,10 @@ def _infer(column: pl.Series) -> pl.Series:
 
 
 def header(file: Path, separator: str) -> list[str]:
+    """Return the names of the columns as they stand in the file, spaces included.
+
+    Raises DataError where there are none, one twice, or another separator.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             names = next((row for row in csv.reader(lines, delimiter=separator) if row), [])
