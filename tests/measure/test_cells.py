@@ -64,7 +64,10 @@ def test_measures_of_scores_are_those_of_the_ruler(measure, clustered):
     loose = measure == "expected_calibration_error" and not clustered
     for end in ("low", "high"):
         np.testing.assert_allclose(
-            getattr(mine, end), getattr(theirs, end), rtol=0.15 if loose else 1e-9, atol=2e-3 * loose
+            getattr(mine, end),
+            getattr(theirs, end),
+            rtol=0.15 if loose else 1e-9,
+            atol=2e-3 * loose,
         )
 
 

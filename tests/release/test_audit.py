@@ -42,8 +42,10 @@ def test_the_document_has_the_names_that_others_build_on():
     assert found["rows"] == 3000
     first = found["groups"][0]
     assert first["group"] == {"sex": "female"} and first["n"] > 1000
-    for measure in ("selection_rate", "true_positive_rate", "false_positive_rate",
-                    "false_negative_rate", "positive_predictive_value", "accuracy", "auc"):  # fmt: skip
+    for measure in (
+        "selection_rate", "true_positive_rate", "false_positive_rate", "false_negative_rate",
+        "positive_predictive_value", "accuracy", "auc",
+    ):  # fmt: skip
         assert first[measure]["low"] <= first[measure]["value"] <= first[measure]["high"]
     spd = found["measures"][0]
     assert spd["name"] == "statistical_parity_difference" and spd["attribute"] == "sex"
@@ -120,7 +122,9 @@ def test_a_reference_turns_gaps_into_reference_minus_group():
 def test_a_file_says_what_its_frame_says(tmp_path: Path, kind):
     frame = table(n=800)
     path = tmp_path / f"t.{kind}"
-    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[kind](path)
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[kind](
+        path
+    )
     more = {"score": "s", "weight": "w", "unit": "u", "condition": "d"}
     one, other = (sw.audit(source, **COLUMNS, **more) for source in (frame, path))
     a, b = one.to_dict(), other.to_dict()
@@ -162,6 +166,11 @@ def test_several_classes_are_each_looked_at():
     named = sw.audit(frame, label="y", prediction="p", groups=["g"], positive="dog")
     dog = found.groups.filter(pl.col("class") == "dog")["true_positive_rate"]
     assert named.groups["true_positive_rate"].to_list() == dog.to_list()
+    limits = [{"measure": "balanced_accuracy", "at_least": 0.5},
+              {"measure": "equal_opportunity_difference", "at_most": 0.5}]  # fmt: skip
+    limited = sw.audit(frame, label="y", prediction="p", groups=["g"], policy=limits)
+    assert [str(d.decision) for d in limited.decisions] == ["pass", "cannot_tell"]
+    assert limited.decisions[1].reason == "no_positive_class"
     two = frame.with_columns(y=pl.col("y") == "dog", p=pl.col("p") == "dog")
     alone = sw.audit(two, label="y", prediction="p", groups=["g"])
     assert alone.groups["false_positive_rate"].to_list() == pytest.approx(
@@ -171,10 +180,13 @@ def test_several_classes_are_each_looked_at():
 
 def test_without_labels_selection_is_compared():
     found = sw.audit(table(), prediction="p", groups=["race"])
-    assert set(found.measures["name"]) == {"statistical_parity_difference", "disparate_impact_ratio"}
+    assert set(found.measures["name"]) == {
+        "statistical_parity_difference",
+        "disparate_impact_ratio",
+    }
     assert any(n.key == "audit.note.no_label" for n in found.notes)
-    limited = sw.audit(table(), prediction="p", groups=["race"],
-                       policy=[{"measure": "equal_opportunity_difference", "at_most": 0.1}])  # fmt: skip
+    limits = [{"measure": "equal_opportunity_difference", "at_most": 0.1}]
+    limited = sw.audit(table(), prediction="p", groups=["race"], policy=limits)
     assert [d.reason for d in limited.decisions] == ["not_measured"] and limited.exit_code == 4
 
 

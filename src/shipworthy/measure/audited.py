@@ -95,10 +95,12 @@ class Answers:
             return self.rate(name, where)
         if name in SCORED and "score" not in where.cells.numbers:
             return Unmeasured("no_scores", where.m)
-        if self.positive is None:
-            return Unmeasured("no_positive_class", where.m)
         if not self.labelled:
             return Unmeasured("not_measured", where.m)
+        if name == "balanced_accuracy":
+            return self._balanced(where)
+        if self.positive is None:
+            return Unmeasured("no_positive_class", where.m)
         y = self._positive(where.cells)
         if name in SCORED:
             return SCORED[name](where, y, where.cells.numbers["score"])
@@ -109,8 +111,6 @@ class Answers:
             return rate(where, y != s, y)
         if name == "f1":
             return F1Score(rate(where, y | s, y & s))
-        if name == "balanced_accuracy":
-            return self._balanced(where)
         return Unmeasured("not_measured", where.m)
 
     def rate(self, name: str, where: Area) -> Rate | Unmeasured:

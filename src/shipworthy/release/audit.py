@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -121,9 +122,9 @@ def audit(
     decisions: tuple[Decision, ...] = ()
     verdict: Outcome | None = None
     if policy is not None:
-        if len(looked_at) > 1:
-            notes.append(Phrase("audit.note.limits_of_class", {"name": looked_at[0]}))
-        decisions, verdict = decide(policy, providers[0], columns, crossed)
+        # Of several classes none is the one that limits look at: those on accuracy can be answered.
+        one = providers[0] if len(providers) == 1 else replace(providers[0], positive=None)
+        decisions, verdict = decide(policy, one, columns, crossed)
     named = looked_at[0] if len(looked_at) == 1 else None
     return _audit(
         table, task, counted, found, crossed, roles, confidence, notes,
