@@ -133,8 +133,6 @@ def unit_hashes(values: pa.ChunkedArray) -> tuple[NDArray[np.uint64], pl.Series]
     import polars as pl
 
     series = pl.Series(pl.from_arrow(values))
-    if series.dtype in (pl.Categorical, pl.Enum):
-        series = series.cast(pl.String)
-    if series.dtype.is_float():
-        series = canonical(series)
+    # As text, so that 7 and "7" are one unit in whatever file they stand.
+    series = canonical(series) if series.dtype.is_float() else series.cast(pl.String)
     return series.hash(seed=0).to_numpy(), series
