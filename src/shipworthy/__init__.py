@@ -11,12 +11,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "Audit": "shipworthy.release.audit_records",
     "Judgement": "shipworthy.release.judgement",
+    "audit": "shipworthy.release.audit",
     "judge": "shipworthy.release.judge",
     "load_run": "shipworthy.release.load",
 }
 
-__all__ = ["Judgement", "__version__", "judge", "load_run"]
+__all__ = ["Audit", "Judgement", "__version__", "audit", "judge", "load_run"]
 
 
 def __getattr__(name: str) -> Any:

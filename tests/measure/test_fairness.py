@@ -23,11 +23,12 @@ ALPHA = 0.025
 
 
 def shares(one, groups):
-    """Accuracy, selection rate, true and false positive rate of each group, by loops."""
+    """Accuracy, selection rate, true and false positive rate, precision of each group, by loops."""
     found = []
     for part in groups.parts:
         y, p = one.labels[part], one.predicted[part]
-        found.append([(y == p).mean(), p.mean(), p[y == 1].mean(), p[y == 0].mean()])
+        rates = (y == p).mean(), p.mean(), p[y == 1].mean(), p[y == 0].mean(), y[p == 1].mean()
+        found.append(rates)
     return np.array(found).T
 
 
@@ -39,14 +40,18 @@ def test_every_spread_of_the_catalogue_is_one():
 def test_spreads_agree_with_loops(clustered):
     _, one = drawn(1, n=1500)
     groups = partition(one.frame, ["group"], unit="unit" if clustered else None)
-    accuracy, selected, tpr, fpr = shares(one, groups)
+    accuracy, selected, tpr, fpr, precision = shares(one, groups)
     expected = {
         "accuracy_difference": np.ptp(accuracy),
         "statistical_parity_difference": np.ptp(selected),
         "disparate_impact_ratio": selected.min() / selected.max(),
         "equal_opportunity_difference": np.ptp(tpr),
         "equalized_odds_difference": max(np.ptp(tpr), np.ptp(fpr)),
+        "false_positive_rate_difference": np.ptp(fpr),
+        "false_negative_rate_difference": np.ptp(1 - tpr),
+        "predictive_parity_difference": np.ptp(precision),
     }
+    assert set(expected) == set(SPREADS)
     for measure, value in expected.items():
         made = spread_over(measure, groups, one)
         assert isinstance(made, Spread)
@@ -59,16 +64,22 @@ def test_spreads_agree_with_loops(clustered):
 def test_planted_gap_is_found_and_equal_groups_pass():
     labels = np.tile([0, 1], 4000)
     group = np.repeat(["a", "b"], 4000)
-    harmed = np.where((group == "b") & (labels == 1) & (np.arange(8000) % 4 < 2), 0, labels)
+    quarter = (group == "b") & (np.arange(8000) % 4 < 2)
+    missed = np.where(quarter & (labels == 1), 0, labels)
+    alarmed = np.where(quarter & (labels == 0), 1, labels)
     frame = pl.DataFrame({"group": group})
     scores = np.full(8000, 0.5)
     fair = answers(labels, scores, predicted=labels, frame=frame)
-    unfair = answers(labels, scores, predicted=harmed, frame=frame)
+    unfair = {
+        alarms: answers(labels, scores, predicted=alarmed if alarms else missed, frame=frame)
+        for alarms in (True, False)
+    }
     groups = partition(frame, ["group"])
     for measure in SPREADS:
         side, bound = ("at_least", 0.8) if measure == "disparate_impact_ratio" else ("at_most", 0.1)
         good = one_sided(spread_over(measure, groups, fair), bound, side, alpha=ALPHA)
-        bad = one_sided(spread_over(measure, groups, unfair), bound, side, alpha=ALPHA)
+        alarms = measure in ("false_positive_rate_difference", "predictive_parity_difference")
+        bad = one_sided(spread_over(measure, groups, unfair[alarms]), bound, side, alpha=ALPHA)
         assert good.p_pass[0] <= ALPHA, measure
         assert bad.p_fail[0] <= ALPHA and bad.p_pass[0] > 0.5, measure
 

@@ -62,6 +62,12 @@ def expected(measure: str, one) -> float:
         return metrics.recall_score(1 - y, p, pos_label=1)
     if measure == "selection_rate":
         return np.mean(p == 1)
+    if measure == "true_negative_rate":
+        return metrics.recall_score(y, p, pos_label=0)
+    if measure == "false_negative_rate":
+        return 1 - metrics.recall_score(y, p)
+    if measure == "negative_predictive_value":
+        return metrics.precision_score(y, p, pos_label=0, zero_division=0)
     if measure == "log_loss":
         clipped = np.clip(score, LEAST_PROBABILITY, 1)[np.arange(len(y)), y]
         assert -np.log(clipped).mean() == pytest.approx(
@@ -102,11 +108,13 @@ def test_families_of_estimates():
         "accuracy": Rate, "balanced_accuracy": RateMean, "f1": F1Score, "precision": Rate,
         "recall": Rate, "log_loss": Mean, "brier_score": Mean, "auc": Mean,
         "expected_calibration_error": Mean, "selection_rate": Rate, "true_positive_rate": Rate,
-        "false_positive_rate": Rate,
+        "false_positive_rate": Rate, "true_negative_rate": Rate, "false_negative_rate": Rate,
+        "negative_predictive_value": Rate,
     }  # fmt: skip
     changed = {m: type(quality(m, rows, candidate, parent)) for m in QUALITY}
     assert {m for m, t in changed.items() if t is Mean} == {
         "f1", "precision", "log_loss", "brier_score", "auc", "expected_calibration_error",
+        "negative_predictive_value",
     }  # fmt: skip
     assert changed["balanced_accuracy"] is ChangeMean and changed["accuracy"] is PairedChange
     assert changed["turned_wrong"] is Rate

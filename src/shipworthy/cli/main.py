@@ -19,6 +19,7 @@ import typer
 from shipworthy.cli import (
     approvals,
     asking,
+    audit,
     cards,
     compare,
     compressing,
@@ -59,6 +60,7 @@ for group in (
     asking,
     files,
     standards,
+    audit,
     evidence,
     imports,
     compare,

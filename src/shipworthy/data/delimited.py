@@ -40,7 +40,7 @@ def read_text_columns(file: Path, separator: str) -> pl.DataFrame:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
-    names = _header(file, separator)
+    names = header(file, separator)
     options = {
         "parse_options": arrow.ParseOptions(delimiter=separator, newlines_in_values=True),
         "convert_options": arrow.ConvertOptions(
@@ -55,7 +55,7 @@ def read_text_columns(file: Path, separator: str) -> pl.DataFrame:
             file, read_options=arrow.ReadOptions(block_size=BLOCK_BYTES), **options
         )
     except pa.ArrowInvalid as error:
-        raise _why(file, separator, error) from None
+        raise why_broken(file, separator, error) from None
     frame = pl.DataFrame(pl.from_arrow(table)).rename(lambda name: name.strip())
     if frame.height and _unclosed(file, frame):
         raise DataError(
@@ -103,7 +103,11 @@ def _infer(column: pl.Series) -> pl.Series:
     return column
 
 
-def _header(file: Path, separator: str) -> list[str]:
+def header(file: Path, separator: str) -> list[str]:
+    """Return the names of the columns as they stand in the file, spaces included.
+
+    Raises DataError where there are none, one twice, or another separator.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             names = next((row for row in csv.reader(lines, delimiter=separator) if row), [])
@@ -133,7 +137,7 @@ def _header(file: Path, separator: str) -> list[str]:
     return names
 
 
-def _why(file: Path, separator: str, error: Exception) -> DataError:
+def why_broken(file: Path, separator: str, error: Exception) -> DataError:
     """Find the row or line that made the parser give up; it reads in parallel and can't tell."""
     from pyarrow import ArrowInvalid
     from pyarrow import csv as arrow

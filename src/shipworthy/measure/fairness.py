@@ -19,6 +19,9 @@ SPREADS: dict[str, tuple[Literal["difference", "ratio"], tuple[str, ...]]] = {
     "disparate_impact_ratio": ("ratio", ("selection_rate",)),
     "equal_opportunity_difference": ("difference", ("true_positive_rate",)),
     "equalized_odds_difference": ("difference", ("true_positive_rate", "false_positive_rate")),
+    "false_positive_rate_difference": ("difference", ("false_positive_rate",)),
+    "false_negative_rate_difference": ("difference", ("false_negative_rate",)),
+    "predictive_parity_difference": ("difference", ("positive_predictive_value",)),
 }
 """Each spread: how groups are compared, and in which shares."""
 

@@ -102,16 +102,22 @@ def same(model: Predictions, parent: Predictions) -> bool:
 def counted_share(measure: str, model: Predictions) -> tuple[BoolArray, BoolArray]:
     """Return what a share counts and what is a success, both shape (n,).
 
-    accuracy, selection_rate, true_positive_rate and false_positive_rate count rows that don't
-    depend on the answers, so that their changes are paired.
+    Accuracy, selection rate, and the rates of true and false positives and negatives count rows
+    that don't depend on the answers, so that their changes are paired.
     """
     if measure == "accuracy":
         return np.ones(len(model), dtype=bool), right(model)
     if measure == "selection_rate":
         return np.ones(len(model), dtype=bool), selected(model)
-    if measure in ("true_positive_rate", "recall"):
-        return labelled(model), selected(model)
-    return ~labelled(model), selected(model)
+    if measure in ("positive_predictive_value", "precision"):
+        return selected(model), labelled(model)
+    if measure == "negative_predictive_value":
+        return ~selected(model), ~labelled(model)
+    counted = labelled(model)
+    if measure in ("false_positive_rate", "true_negative_rate"):
+        counted = ~counted
+    chosen = selected(model)
+    return counted, ~chosen if measure.endswith("negative_rate") else chosen
 
 
 def _share(measure: str) -> Callable[[Partition, Predictions], Rate]:
@@ -183,10 +189,12 @@ def _precision(rows: Partition, model: Predictions) -> Estimate:
 
 
 def _ratio_change(name: str) -> Callable[[Partition, Predictions, Predictions], Estimate]:
-    """Change of a share whose denominator depends on the answers (precision, F1)."""
+    """Change of a share whose denominator depends on the answers (predictive values, F1)."""
 
     def parts(model: Predictions) -> tuple[FloatArray, FloatArray]:
         chosen, wanted = selected(model).astype(float), labelled(model).astype(float)
+        if name == "negative_predictive_value":
+            chosen, wanted = 1 - chosen, 1 - wanted
         return (2 * chosen * wanted, chosen + wanted) if name == "f1" else (chosen * wanted, chosen)
 
     def change(rows: Partition, model: Predictions, parent: Predictions) -> Estimate:
@@ -309,6 +317,9 @@ _LEVELS: dict[str, Callable[[Partition, Predictions], Estimate]] = {
     "selection_rate": _share("selection_rate"),
     "true_positive_rate": _share("true_positive_rate"),
     "false_positive_rate": _share("false_positive_rate"),
+    "true_negative_rate": _share("true_negative_rate"),
+    "false_negative_rate": _share("false_negative_rate"),
+    "negative_predictive_value": _share("negative_predictive_value"),
 }
 _CHANGES: dict[str, Callable[[Partition, Predictions, Predictions], Estimate]] = {
     "accuracy": _share_change("accuracy"),
@@ -325,4 +336,7 @@ _CHANGES: dict[str, Callable[[Partition, Predictions, Predictions], Estimate]] =
     "selection_rate": _share_change("selection_rate"),
     "true_positive_rate": _share_change("true_positive_rate"),
     "false_positive_rate": _share_change("false_positive_rate"),
+    "true_negative_rate": _share_change("true_negative_rate"),
+    "false_negative_rate": _share_change("false_negative_rate"),
+    "negative_predictive_value": _ratio_change("negative_predictive_value"),
 }

@@ -169,13 +169,26 @@ def cautious(
     few contribute), and the part by which skewness moves an end at 0.95 (Johnson 1978).
     """
     m = len(error)
-    squares = np.bincount(owners, parts**2, m)
-    sizes, cubes = np.bincount(owners, np.abs(parts) ** 3, m), np.bincount(owners, parts**3, m)
+    powers = (parts**2, np.abs(parts) ** 3, parts**3)
+    squares, sizes, cubes = (np.asarray(np.bincount(owners, p, m), np.float64) for p in powers)
+    return widened(error, squares, sizes, cubes, reach, few=few)
+
+
+def widened(
+    error: FloatArray,
+    squares: FloatArray,
+    sizes: FloatArray,
+    cubes: FloatArray,
+    reach: FloatArray,
+    *,
+    few: bool = False,
+) -> FloatArray:
+    """`cautious` from sums over parts: of squares, of absolute and of signed third powers."""
     # Sums of equal numbers differ from 0 by rounding alone.
     varies = squares > (_ROUNDING * reach) ** 2
     typical = np.divide(sizes, squares, out=np.array(reach, dtype=np.float64), where=varies)
     typical = np.maximum(typical, reach) if few else typical
-    skewness = np.divide(np.abs(cubes), squares, out=np.zeros(m), where=varies)
+    skewness = np.divide(np.abs(cubes), squares, out=np.zeros(len(error)), where=varies)
     plain = np.where(varies | np.isnan(error), error, 0.0)
     return np.asarray(np.sqrt(plain**2 + _ADDED * typical**2) + _SKEWED * skewness)
 

@@ -104,6 +104,12 @@ _SHOWN: dict[str, Shown] = {
     "selection_rate": _SHARE,
     "true_positive_rate": _SHARE,
     "false_positive_rate": replace(_SHARE, better="lower"),
+    "true_negative_rate": _SHARE,
+    "false_negative_rate": replace(_SHARE, better="lower"),
+    "positive_predictive_value": _SHARE,
+    "negative_predictive_value": _SHARE,
+    "base_rate": _SHARE,
+    "error_rate": replace(_SHARE, better="lower"),
     "auc": Shown(1.0, 4, ""),
     "log_loss": Shown(1.0, 4, "", "lower"),
     "brier_score": Shown(1.0, 4, "", "lower"),
@@ -112,6 +118,15 @@ _SHOWN: dict[str, Shown] = {
     "equal_opportunity_difference": _GAP,
     "equalized_odds_difference": _GAP,
     "accuracy_difference": _GAP,
+    "average_odds_difference": _GAP,
+    "base_rate_difference": _GAP,
+    "calibration_difference": replace(_GAP, signed=True),
+    "conditional_demographic_disparity": replace(_GAP, signed=True),
+    "conditional_demographic_disparity_of_labels": replace(_GAP, signed=True),
+    "false_negative_rate_difference": _GAP,
+    "false_positive_rate_difference": _GAP,
+    "negative_predictive_value_difference": _GAP,
+    "predictive_parity_difference": _GAP,
     "disparate_impact_ratio": Shown(1.0, 2, ""),
     "turned_wrong": Shown(1.0, 0, "rows", "lower"),
     "turned_right": Shown(1.0, 0, "rows"),
@@ -143,6 +158,8 @@ _SHOWN: dict[str, Shown] = {
     "peak_memory_mb": Shown(1.0, 1, "mb", "lower"),
 }
 _BARE = Shown(1.0, 3, "")
+_OF_TOP = re.compile(r"(share_of_top|skew_at|selection_rate_in_top)_(\d+)(_difference)?")
+"""Measures of the first k of a ranking."""
 # Other measures say their unit in their name.
 _BY_ENDING = {
     "_ms": Shown(1.0, 1, "ms", "lower"),
@@ -159,6 +176,9 @@ def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Show
     """
     by_ending = (form for ending, form in _BY_ENDING.items() if measure.endswith(ending))
     form = _SHOWN.get(measure) or next(by_ending, _BARE)
+    of_top = _OF_TOP.fullmatch(measure)
+    if of_top and of_top[1] != "skew_at":
+        form = _GAP if of_top[3] else _SHARE
     if not relative:
         return form
     if value_unit == "ratio":
@@ -170,6 +190,9 @@ def shown(measure: str, *, relative: bool = False, value_unit: str = "") -> Show
 
 def measure_name(measure: str, *, short: bool = False) -> str:
     """Return the name of a measure for people; its own name where the catalogues have none."""
+    of_top = _OF_TOP.fullmatch(measure)
+    if of_top:
+        return text(f"measure.{of_top[1]}{of_top[3] or ''}", k=of_top[2])
     if short and has_text(f"measure.{measure}.short"):
         return text(f"measure.{measure}.short")
     key = f"measure.{measure}"

@@ -65,7 +65,7 @@ def render_report(judgement: Judgement, *, language: str | None = None) -> str:
         set_language(language)
     try:
         asked = survey(judgement)
-        template = _environment().get_template("report.html.jinja")
+        template = environment().get_template("report.html.jinja")
         page: str = template.render(_context(asked))
     finally:
         if current_language() != before:
@@ -133,7 +133,8 @@ def _date(judgement: Judgement) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders pages: templates of this room, everything escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shipworthy.core.records import Candidate, Limit, Measurement, RelativeTo, Slice
+from shipworthy.core.records import Candidate, Limit, Measurement, RelativeTo
 from shipworthy.measure.catalogue import MEASURES
 from shipworthy.measure.decide import Evidence, assess
-from shipworthy.measure.estimates import Estimate, Fact, Unmeasured, take
+from shipworthy.measure.estimates import Estimate, Fact, Unmeasured
 from shipworthy.measure.fairness import spread_over
 from shipworthy.measure.quality import quality
 from shipworthy.measure.slices import Partition, crossings, partition
-from shipworthy.release.policy_fit import columns_of
+from shipworthy.release.limit_evidence import columns_looked_at, evidence_on, over, value_unit
 
 if TYPE_CHECKING:
     from shipworthy.model.predictions import Predictions
@@ -125,31 +125,12 @@ class Ruler:
 
     def _evidence(self, subject: Subject, limit: Limit, index: int) -> Iterator[Evidence]:
         bound = self._bound(subject, limit)
-        unit = value_unit(limit.measure, limit.relative_to)
-        spread = MEASURES[limit.measure].kind == "spread"
         for columns in self._columns(limit):
             estimate = self.estimate(subject, limit.measure, columns, limit.relative_to)
-            slices = (over(columns),) if spread else self.rows(columns).slices
-            if not spread and columns and not _is_each(limit):
-                slices, estimate = _one_slice(limit, slices, estimate)
-            yield Evidence(
-                limit=limit,
-                index=index,
-                slices=slices,
-                estimate=estimate,
-                bound=bound,
-                value_unit=unit,
-                intersection=len(columns) > 1,
-            )
+            yield evidence_on(limit, index, columns, self.rows(columns).slices, estimate, bound)
 
     def _columns(self, limit: Limit) -> tuple[tuple[str, ...], ...]:
-        """Return the columns whose slices a limit looks at, one tuple for each partition."""
-        if limit.slices in ("each group", "worst group"):
-            return self.crossed
-        if limit.slices == "all":
-            spread = MEASURES[limit.measure].kind == "spread"
-            return tuple((column,) for column in self.groups) if spread else ((),)
-        return (columns_of(limit),)
+        return columns_looked_at(limit, self.groups, self.crossed)
 
     def _bound(self, subject: Subject, limit: Limit) -> float:
         if not isinstance(limit.bound, str):
@@ -233,38 +214,5 @@ class Ruler:
         ]
 
 
-def over(columns: Sequence[str]) -> Slice:
-    """Return the slice that stands for "all groups of these columns compared"."""
-    return Slice.of({"each": " × ".join(columns)})
-
-
-def value_unit(measure: str, relative_to: RelativeTo) -> str:
-    """Return the unit of a stored value; times and sizes against the parent are ratios."""
-    kind = MEASURES[measure]
-    return "ratio" if relative_to != "none" and kind.kind in ("speed", "fact") else kind.unit
-
-
 def _whole(count: Any) -> int:
     return int(round(float(count))) if np.isfinite(count) else 0
-
-
-def _is_each(limit: Limit) -> bool:
-    return isinstance(limit.slices, str) or "each" in limit.slices
-
-
-def _one_slice(
-    limit: Limit, slices: tuple[Slice, ...], estimate: Estimate
-) -> tuple[tuple[Slice, ...], Estimate]:
-    """Pick the slice whose values a limit writes; values compare as text, `true` as true."""
-    wanted = Slice.of(cast("Mapping[str, Any]", limit.slices))
-    told = [(c, _as_text(v)) for c, v in wanted.conditions]
-    for place, one in enumerate(slices):
-        if [(c, _as_text(v)) for c, v in one.conditions] == told:
-            if isinstance(estimate, Unmeasured):
-                return (one,), Unmeasured(estimate.reason)
-            return (one,), take(cast("Any", estimate), [place])
-    return (wanted,), Unmeasured("no_data")
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -58,6 +58,9 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "selection_rate": ("missed", "alarms"),
     "true_positive_rate": ("missed",),
     "false_positive_rate": ("alarms",),
+    "true_negative_rate": ("alarms",),
+    "false_negative_rate": ("missed",),
+    "negative_predictive_value": ("missed", "wrong"),
     "turned_wrong": ("churning", "wrong"),
     "turned_right": ("churning", "stale"),
     "accuracy_difference": ("wrong",),
@@ -65,6 +68,9 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "disparate_impact_ratio": ("missed", "alarms"),
     "equal_opportunity_difference": ("missed",),
     "equalized_odds_difference": ("missed", "alarms"),
+    "false_positive_rate_difference": ("alarms",),
+    "false_negative_rate_difference": ("missed",),
+    "predictive_parity_difference": ("alarms",),
 }
 FAMILIES |= {measure: ("garbled",) for measure, kind in MEASURES.items() if kind.values}
 """Which models break a limit on a measure; those on times and sizes are broken by `beyond`."""
