@@ -41,7 +41,7 @@ class NextStep:
     NaN where nobody can say. effect: value of effect_measure that is expected afterwards, on the
     scale of the decision, with its interval. The costs are rows to label, minutes of a machine,
     megabytes of the artefact, and money (NaN without prices). recipe: what to list under
-    `compress.recipes`, "" where the action is none.
+    `compress.recipes` or `mitigate.recipes`, "" where the action is none.
     """
 
     candidate: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shipworthy.measure.estimates import Fact
 from shipworthy.measure.language_speed import DROPPED
 from shipworthy.measure.speed_sample import LEAST_DROPPED
+from shipworthy.release.next_mitigation import mitigating
 from shipworthy.release.next_plan import Background
 from shipworthy.release.next_step import Clock
 
@@ -32,6 +33,11 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
         recipes={m.candidate.id: recipe_of(m.candidate) for m in made},
         validation={s.candidate.id: ruler.evidence(s, bench.policy.limits) for s in candidates},
         minutes={name: seconds / 60 for name, seconds in spent.items()},
+        mitigating=mitigating(
+            bench.shop.project,
+            bench.everyone,
+            sum(stages[0].seconds for stages in bench.answers.values()),
+        ),
         parts=_parts(bench.everyone[0]),
         parent_mb=float(size.value[0]) if isinstance(size, Fact) else math.nan,
     )

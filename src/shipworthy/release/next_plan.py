@@ -24,6 +24,7 @@ from shipworthy.measure.licences import MEASURE as LICENCES
 from shipworthy.release.contamination import MEASURE as CONTAMINATED
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.next_futures import SEED
+from shipworthy.release.next_mitigation import Mitigating, mitigated
 from shipworthy.release.next_prices import PriceSettings, ranked
 from shipworthy.release.next_share import Flips, crossing, forecast
 from shipworthy.release.next_step import MOST_STEPS, UNTIMED, Clock, next_steps, place
@@ -52,6 +53,7 @@ class Background:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     validation: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
     minutes: Mapping[str, float] = field(default_factory=dict)
+    mitigating: Mitigating = Mitigating()
     parts: int = 0
     parent_mb: float = math.nan
 
@@ -147,6 +149,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *_batched(asked, candidate, worst),
         *_nearer(asked, candidate, worst),
         *_repaired(asked, candidate, worst),
+        *mitigated(asked.background.mitigating, candidate, asked.names[candidate], worst),
         *_layers(asked, candidate, worst),
     ]
     if not found and worst[0].decision is Outcome.FAIL:
