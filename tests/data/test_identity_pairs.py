@@ -53,7 +53,9 @@ def test_every_list_goes_there_and_back(name: str, language: str) -> None:
     pairs = read_pairs(name, language)  # type: ignore[arg-type]
     assert len(pairs.table) >= 14
     for word, other in pairs.table.items():
-        if pairs.table.get(other.lower()) == pairs.listed[word] and word not in ("her", "his"):
+        if word in ("her", "his", "him", "hers"):  # the words around them decide
+            continue
+        if pairs.table.get(other.lower()) == pairs.listed[word]:
             said = f"x {pairs.listed[word]} x" if language == "en" else pairs.listed[word]
             there, count = pairs.swap(said)
             assert count == 1 and there != said

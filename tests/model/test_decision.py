@@ -47,7 +47,7 @@ def test_a_choice_that_changes_nothing_gives_the_same_numbers() -> None:
 
 
 def test_an_unknown_group_is_refused_where_that_is_asked_for() -> None:
-    with pytest.raises(DataError, match=r"row 2, column sex: .*no choice for the group 'm'.*f"):
+    with pytest.raises(DataError, match=r"row 2, column 'sex': .*no choice for the group 'm'.*f"):
         rule("refuse").apply(TOLD, ROWS)
 
 
