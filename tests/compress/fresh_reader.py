@@ -60,5 +60,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     assert "shipworthy" not in sys.modules
     asked = json.loads(Path(sys.argv[2]).read_text())
-    told = {one.name: answers(one / "model", asked).tolist() for one in sorted(Path(sys.argv[1]).iterdir())}
+    told = {
+        one.name: answers(one / "model", asked).tolist()
+        for one in sorted(Path(sys.argv[1]).iterdir())
+    }
     print(json.dumps(told))

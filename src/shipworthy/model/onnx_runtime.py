@@ -55,19 +55,19 @@ class OnnxClassifier(TextClassifier):
         """Answer of the last layer to each row of a batch, shape (b, k)."""
         return self._run(self.session, batch)
 
-    def score(self, encoded: Encoded, step: Step | None = None) -> FloatArray:
-        """Natural logarithms of the class probabilities of encoded texts, shape (n, k).
+    def undecided(self, encoded: Encoded, step: Step | None = None) -> FloatArray:
+        """Natural logarithms of the class probabilities before `decision.json`, shape (n, k).
 
         step: called with the number of texts after each batch.
         """
         if self.batch == "bucket" or len(encoded) == 1 or self.threads == 1:
-            return super().score(encoded, step)
+            return super().undecided(encoded, step)
         answers = np.zeros((len(encoded), len(self.classes)))
 
         def answer(rows: list[NDArray[np.int64]]) -> int:
             for row in rows:
                 batch = pad(encoded, row, pad_token_id=self.pad_token_id)
-                answers[row] = log_softmax(self._run(self._shared, batch) + self.offsets)
+                answers[row] = log_softmax(self._run(self._shared, batch))
             return len(rows)
 
         ones = self.batches(encoded)

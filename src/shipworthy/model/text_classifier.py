@@ -17,7 +17,7 @@ from shipworthy.core.errors import DataError, InputError, nearest
 from shipworthy.core.locale import text
 from shipworthy.data.batches import buckets, encode, pad
 from shipworthy.model.checkpoint import artefact_files, read_config, read_info
-from shipworthy.model.decision import read_offsets
+from shipworthy.model.decision import read_rule
 from shipworthy.model.pretrained import load_tokenizer
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class TextClassifier(ABC):
     """A candidate's folder, loaded: it has the capabilities `Classifier` and `Encodes`.
 
     folder, info, classes: where it came from, its `runtime.json`, its classes.
-    threads: processors that answering uses, at least 1. batch: how rows are answered. offsets: what
-    `decision.json` adds to the logits of each class.
+    threads: processors that answering uses, at least 1. batch: how rows are answered. decision:
+    what `decision.json` makes of the log-probabilities.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TextClassifier(ABC):
         artefact_files(folder)
         config = read_config(folder)
         self.classes = self.info.classes
-        self.offsets = read_offsets(folder, self.classes)
+        self.decision = read_rule(folder, self.classes)
         self.threads = available_threads() if threads is None else threads
         self.batch = batch
         self.tokenizer = load_tokenizer(folder)
@@ -78,12 +78,17 @@ class TextClassifier(ABC):
     def score(self, encoded: Encoded, step: Step | None = None) -> FloatArray:
         """Natural logarithms of the class probabilities of encoded texts, shape (n, k).
 
-        step: called with the number of texts after each batch.
+        Where `decision.json` differs by group, those of a row whose group nobody knows. step:
+        called with the number of texts after each batch.
         """
+        return self.decision.pooled.apply(self.undecided(encoded, step))
+
+    def undecided(self, encoded: Encoded, step: Step | None = None) -> FloatArray:
+        """Natural logarithms of the class probabilities before `decision.json`, shape (n, k)."""
         answers = np.zeros((len(encoded), len(self.classes)))
         for rows in self.batches(encoded):
             logits = self.logits(pad(encoded, rows, pad_token_id=self.pad_token_id))
-            answers[rows] = log_softmax(logits + self.offsets)
+            answers[rows] = log_softmax(logits)
             if step is not None:
                 step(len(rows))
         return answers
@@ -91,8 +96,10 @@ class TextClassifier(ABC):
     def log_probabilities(self, rows: pl.DataFrame, step: Step | None = None) -> FloatArray:
         """Natural logarithms of the class probabilities, shape (n, k), columns as `classes`.
 
-        rows: a frame with the text column that `runtime.json` names.
-        Raises DataError where that column is absent or a text is missing.
+        rows: a frame with the text column that `runtime.json` names, and with the column of the
+        group that `decision.json` may ask for.
+        Raises DataError where such a column is absent, a text is missing, or a group is unknown
+        that the decision refuses.
         """
         column = self.info.text
         if column not in rows.columns:
@@ -100,7 +107,10 @@ class TextClassifier(ABC):
                 text("error.text_classifier.column", column=column),
                 fix=nearest(column, rows.columns),
             )
-        return self.score(self.encode(rows[column].to_list()), step)
+        # What cannot be decided is refused before an hour of answers.
+        self.decision.apply(np.zeros((rows.height, len(self.classes))), rows)
+        told = self.undecided(self.encode(rows[column].to_list()), step)
+        return self.decision.apply(told, rows)
 
     def batches(self, encoded: Encoded) -> list[NDArray[np.int64]]:
         """Row numbers of each batch, the longest texts first; every row once."""

@@ -42,6 +42,7 @@ from shipworthy.release.forgotten_records import Forgotten
 from shipworthy.release.judgement import Example, Phrase
 from shipworthy.release.licences import licence_note, licensed
 from shipworthy.release.made import ROWS, SPLIT_COLUMN, Made, classes, part
+from shipworthy.release.mitigation_stages import mitigation_notes
 from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.places import TRIALS
@@ -321,6 +322,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     if any(limit.measure == LICENCES for limit in bench.policy.limits):
         notes.append(licence_note(_licensed(bench)))
     notes += left_notes(bench.everyone[1:])
+    notes += mitigation_notes(bench.everyone)
     notes += _probe_notes(bench)
     notes += batching_notes([read_dependence(stage.folder) for stage in bench.batches])
     if bench.contamination is not None:

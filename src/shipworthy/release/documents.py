@@ -19,6 +19,7 @@ from shipworthy.release.judgement import (
     Phrase,
     SelftestEvidence,
 )
+from shipworthy.release.levelling import levellings
 from shipworthy.release.nulls import to_null
 from shipworthy.release.standing import Number, Survey, survey
 from shipworthy.release.wording import phrase
@@ -177,6 +178,7 @@ def _candidate(asked: Survey, candidate: Candidate) -> dict[str, Any]:
         "reasons": [] if verdict is None else list(verdict.reasons),
         "turned_wrong": None if turned is None else turned[0],
         "turned_right": None if turned is None else turned[1],
+        "levelling": [one.to_dict() for one in levellings(asked, candidate)],
     }
 
 

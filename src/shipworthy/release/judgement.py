@@ -43,8 +43,8 @@ class NextStep:
     megabytes and p95 milliseconds of the artefact against the candidate (NaN where nobody can say),
     and money (NaN without prices). cost_basis: where megabytes and milliseconds are from:
     `measured` (both candidates were timed), `one_process` (the same at a glance), `same_shape`
-    (only values change), `forecast`, or "". recipe: what to list under `compress.recipes`, "" where
-    the action is none.
+    (only values change), `forecast`, or "". recipe: what to list under `compress.recipes` or
+    `mitigate.recipes`, "" where the action is none.
     """
 
     candidate: str

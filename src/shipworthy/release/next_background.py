@@ -14,6 +14,7 @@ from shipworthy.measure.language_speed import DROPPED
 from shipworthy.measure.speed_sample import LEAST_DROPPED
 from shipworthy.release.made import MODEL
 from shipworthy.release.next_ground import Background, Price, Spent
+from shipworthy.release.next_mitigation import mitigating
 from shipworthy.release.next_step import Clock
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ if TYPE_CHECKING:
 def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Background:
     """Return it for a run. ruler, candidates: of the validation rows."""
     made = {m.candidate.id: m for m in bench.everyone[1:]}
-    recipes = {name: recipe_of(m.candidate) for name, m in made.items()}
+    found = {name: recipe_of(m.candidate) for name, m in made.items()}
+    recipes = {name: recipe for name, recipe in found.items() if recipe is not None}
     spent = spent_on(bench, recipes)
     subjects = {s.candidate.id: s for s in candidates}
     p95_ms = {name: _number(s, "latency_p95_ms") for name, s in subjects.items()}
     parent_ms = _number(ruler.parent, "latency_p95_ms")
 
     def block_price(name: str) -> Price:
-        if name not in made or name not in p95_ms:
+        if name not in recipes or name not in p95_ms:
             return Price()
         return price_of_a_block(bench, made[name], recipes[name], parent_ms, p95_ms[name])
 
@@ -47,6 +49,11 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
         recipes=recipes,
         validation={s.candidate.id: ruler.evidence(s, bench.policy.limits) for s in candidates},
         spent=spent,
+        mitigating=mitigating(
+            bench.shop.project,
+            bench.everyone,
+            sum(stages[0].seconds for stages in bench.answers.values()),
+        ),
         parts=_parts(bench.everyone[0]),
         parent_mb=_number(ruler.parent, "size_mb"),
         classifies=bench.shop.language is None,
@@ -115,7 +122,7 @@ def spent_on(bench: Bench, recipes: Mapping[str, Recipe]) -> Spent:
     }
     return Spent(
         steps={n: took[f"candidate {n}"] for n in names if f"candidate {n}" in took},
-        asked={m: sum(one[m] for one in asked.values()) for m in recipes},
+        asked={m: sum(one[m] for one in asked.values()) for m in asked["validation"]},
         glanced=asked["validation"],
         epoch=parent / epochs if epochs else math.nan,
     )
@@ -135,10 +142,12 @@ def _folder(bench: Bench, name: str) -> Path | None:
     return found[0] if found and found[0].is_dir() else None
 
 
-def recipe_of(candidate: Candidate) -> Recipe:
-    """Return the recipe that made a candidate."""
+def recipe_of(candidate: Candidate) -> Recipe | None:
+    """Return the recipe of `compress` that made a candidate; None where another lever did."""
     from shipworthy.compress.recipes import Recipe
 
+    if candidate.lever in ("train", "mitigate"):
+        return None
     return Recipe(candidate.name, candidate.lever, dict(candidate.settings))
 
 

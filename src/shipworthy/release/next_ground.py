@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shipworthy.release.next_mitigation import Mitigating
 from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.next_step import UNTIMED, Clock
 
@@ -81,6 +82,7 @@ class Background:
     validation: Mapping[str, Sequence[Evidence]] = field(default_factory=dict)
     minutes: Mapping[str, float] = field(default_factory=dict)
     spent: Spent | None = None
+    mitigating: Mitigating = Mitigating()
     parts: int = 0
     parent_mb: float = math.nan
     classifies: bool = False

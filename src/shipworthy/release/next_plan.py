@@ -25,6 +25,7 @@ from shipworthy.release.data_facts import DUPLICATES, SMALLEST
 from shipworthy.release.judgement import NextStep, Phrase
 from shipworthy.release.next_futures import SEED
 from shipworthy.release.next_ground import Asked, Background
+from shipworthy.release.next_mitigation import mitigated
 from shipworthy.release.next_prices import ranked
 from shipworthy.release.next_recipes import SAME_SHAPE, batched, layers, mended, rounded, untried
 from shipworthy.release.next_share import Flips, crossing, forecast
@@ -120,6 +121,7 @@ def alternatives(asked: Asked, candidate: str) -> tuple[NextStep, ...]:
         *batched(asked, candidate, worst),
         *rounded(asked, candidate, worst),
         *mended(asked, candidate, worst),
+        *mitigated(asked.background.mitigating, candidate, asked.names[candidate], worst),
         *layers(asked, candidate, worst),
     ]
     if not found and worst[0].decision is Outcome.FAIL:

@@ -100,7 +100,9 @@ def _wanted(judgement: Judgement, name: str | None) -> list[Candidate]:
     found = []
     for one in judgement.candidates:
         worst = blocked(judgement.decisions_of(one.id))
-        able = bool(worst and sparable(recipe_of(one))) and all(map(countable, worst))
+        recipe = recipe_of(one)
+        spares = recipe is not None and bool(sparable(recipe))
+        able = bool(worst) and spares and all(map(countable, worst))
         if (one.name == name) if name is not None else one.id in advised:
             if able:
                 found.append(one)
@@ -128,10 +130,11 @@ def _bench(
 ) -> Bench:  # fmt: skip
     from shipworthy.model.checkpoint import size_bytes
 
-    parent = _made(folder, judgement.parent, data)
+    parent, recipe = _made(folder, judgement.parent, data), recipe_of(candidate)
+    assert recipe is not None, candidate.name
     mb = size_bytes(parent.folder) / 1e6
     return Bench(
-        shop, data, parent, _made(folder, candidate, data), recipe_of(candidate), judgement.limits,
+        shop, data, parent, _made(folder, candidate, data), recipe, judgement.limits,
         judgement.confidence, opening_alpha((1 - judgement.confidence) / 2, judgement.opening + 1),
         most_mb=most_mb(judgement.limits, mb), budget_seconds=budget_seconds,
         decided="test" if judgement.kind == "run" else "validation",

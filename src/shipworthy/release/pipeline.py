@@ -43,6 +43,7 @@ from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
 from shipworthy.release.made import Made, made
+from shipworthy.release.mitigation_stages import make_mitigations
 from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
@@ -195,7 +196,7 @@ def reach(
         return None
     failures = Failures()
     candidates, skipped = make_candidates(shop, data, parent, failures)
-    everyone = (parent, *candidates)
+    everyone = (parent, *candidates, *make_mitigations(shop, data, parent, failures))
     if only == "candidates":
         failures.stop()
         return None

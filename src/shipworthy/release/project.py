@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from shipworthy.compress.settings import CompressSettings
-from shipworthy.core.errors import DataError, nearest
+from shipworthy.core.errors import DataError, SettingsError, nearest
 from shipworthy.core.locale import text
 from shipworthy.core.yaml import Document, Key, load_settings, read_yaml
 from shipworthy.data.builtin import PREFIX, TABLES
@@ -27,6 +27,8 @@ from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
 from shipworthy.release.recipe_fit import check_file
 from shipworthy.team.roster import check_owners, load_roster
+from shipworthy.train.mitigation_recipes import mitigations
+from shipworthy.train.mitigation_settings import AugmentationRecipe, MitigationSettings
 from shipworthy.train.settings import TrainSettings
 
 Task: TypeAlias = Literal[
@@ -80,6 +82,8 @@ class Project(BaseModel):
     """How the parent is fine-tuned."""
     compress: CompressSettings = CompressSettings()
     """Which candidates are made from the parent."""
+    mitigate: MitigationSettings = MitigationSettings()
+    """Which further ones are made so that groups fare more alike."""
     generate: GenerationSettings = GenerationSettings()
     """How a language model is asked for answers, and how these are scored."""
     probes: ProbeSettings = ProbeSettings()
@@ -120,6 +124,7 @@ def load_project(path: Path | str, *, root: Path | None = None) -> Project:
             fix=text("error.known", names=known),
         )
     check_measures(project.policy, document, ("policy",), known_measures())
+    _check_mitigations(project, document)
     resolved = _resolved(project, document, root or Path(path).resolve().parent)
     check_file(resolved, document)
     return resolved
@@ -128,6 +133,21 @@ def load_project(path: Path | str, *, root: Path | None = None) -> Project:
 def start_folder(project: Project) -> Path:
     """Return the folder of the model that training starts from; fetched or made where need be."""
     return model_folder(project.model, project.adapter)
+
+
+def _check_mitigations(project: Project, document: Document) -> None:
+    """Raise SettingsError for a mitigation that the project's task or groups cannot have."""
+    asked = mitigations(project.mitigate)
+    if asked and project.task != "text-classification":
+        raise document.error(
+            text("error.mitigation.task", task=project.task), ("mitigate",),
+            fix=text("error.mitigation.task.fix"),
+        )  # fmt: skip
+    for place, recipe in enumerate(asked):
+        try:
+            recipe.group_of(project.data.groups)
+        except SettingsError as error:
+            raise document.error(str(error), ("mitigate", "recipes", place)) from error
 
 
 def _refuse_later_keys(document: Document) -> None:
@@ -149,6 +169,7 @@ def _resolved(project: Project, document: Document, folder: Path) -> Project:
     if project.task in LANGUAGE_TASKS:
         changes |= _for_language(project, changes["data"], document, folder)
     changes["probes"] = _probes(project, document, folder)
+    changes["mitigate"] = _mitigations(project.mitigate, document, folder)
     if project.team is not None:
         team = _existing(project.team, document, ("team",), folder)
         check_owners(project.policy.policy().limits, load_roster(team), team)
@@ -255,6 +276,29 @@ def _probes(project: Project, document: Document, folder: Path) -> ProbeSettings
             else str(_existing(Path(pairs), document, where, folder))
         )
     return project.probes.model_copy(update=changes)
+
+
+def _mitigations(
+    settings: MitigationSettings, document: Document, folder: Path
+) -> MitigationSettings:
+    """Return the mitigations with their lists of pairs found and read once."""
+    from shipworthy.data.identity_pairs import BUILTIN_PAIRS, read_pairs
+
+    recipes = list(settings.recipes)
+    for place, recipe in enumerate(recipes):
+        if not isinstance(recipe, AugmentationRecipe):
+            continue
+        options, found = recipe.counterfactual_augmentation, []
+        for name in options.pairs:
+            written = name if name in BUILTIN_PAIRS else str(folder / Path(name).expanduser())
+            try:
+                read_pairs(written if Path(written).is_file() else name, options.language)
+            except DataError as error:
+                raise document.error(str(error), ("mitigate", "recipes", place)) from error
+            found.append(written)
+        changed = options.model_copy(update={"pairs": tuple(found)})
+        recipes[place] = AugmentationRecipe(counterfactual_augmentation=changed)
+    return settings.model_copy(update={"recipes": tuple(recipes)})
 
 
 def _existing(path: Path, document: Document, key: tuple[Key, ...], folder: Path) -> Path:

@@ -27,6 +27,7 @@ from shipworthy.release.example_rows import example_rows
 from shipworthy.release.forgotten_section import forgotten_section
 from shipworthy.release.headings import candidates_heading
 from shipworthy.release.judgement import Judgement
+from shipworthy.release.levelling import levelling_lines
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
 from shipworthy.release.panels import frontier_section, groups
@@ -108,10 +109,9 @@ def _context(asked: Survey) -> dict[str, Any]:
         "not_measured": [phrase(p) for p in judgement.not_measured],
         "next_steps": [(phrase(s.phrase), besides(s)) for s in judgement.next_steps],
         "notes": [
+            *levelling_lines(asked),
             # The search has a section of its own on this page.
-            phrase(p)
-            for p in judgement.notes
-            if not (judgement.search and is_search_note(p))
+            *(phrase(p) for p in judgement.notes if not (judgement.search and is_search_note(p))),
         ],
         "evidence": evidence(asked),
         "confidence": confidence,

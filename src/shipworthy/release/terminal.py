@@ -19,6 +19,7 @@ from shipworthy.release.display import measure_name, shown, text
 from shipworthy.release.evidence import percent
 from shipworthy.release.forgotten_words import terminal_lines
 from shipworthy.release.judgement import Judgement, NextStep
+from shipworthy.release.levelling import levelling_lines
 from shipworthy.release.limit_rows import LimitRow
 from shipworthy.release.next_words import besides
 from shipworthy.release.standing import Survey, survey
@@ -248,6 +249,7 @@ class _Page:
         confidence = percent(judgement.confidence)
         for sentence in (
             text("terminal.note_change", confidence=confidence),
+            *levelling_lines(self.survey),
             *(phrase(p) for p in judgement.notes),
         ):
             lines += ["  " + line for line in wrap(self.spell(sentence), self.cells - 2)]
