@@ -59,8 +59,8 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     source: str | None = None
-    """File, glob, Hugging Face folder, `builtin:sentiment`, `builtin:kjv` or `builtin:bbq`; it is
-    split by `shares`."""
+    """File, glob, Hugging Face folder, `builtin:sentiment`, `builtin:kjv`, `builtin:bbq` or
+    `builtin:adult`; it is split by `shares`."""
 
     train: str | None = None
     """Rows to train on, where the splits are given as files of their own (with `test`)."""
