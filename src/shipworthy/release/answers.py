@@ -31,9 +31,9 @@ def write_answers(
     import polars as pl
 
     from shipworthy.core.progress import progress
-    from shipworthy.model.runtimes import load_classifier
+    from shipworthy.model.runtimes import load_predictor
 
-    model = load_classifier(model_folder)
+    model = load_predictor(model_folder)
     if tuple(model.classes) != classes:
         told = ", ".join(model.classes)
         raise ModelError(text("error.answers.classes", told=told, classes=", ".join(classes)))
@@ -91,7 +91,7 @@ def read_answers(
         name=name,
         file=name,
         classes=classes,
-        positive=default_positive(classes) if len(classes) == 2 else None,
+        positive=columns.positive or (default_positive(classes) if len(classes) == 2 else None),
         labels=labels,
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         scores=probabilities / probabilities.sum(axis=1, keepdims=True),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.release.artefacts import TOKENS
+from shipworthy.release.artefacts import PARENT, TOKENS
 from shipworthy.release.made import MODEL, Made, made, part
 
 if TYPE_CHECKING:
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from shipworthy.release.failures import Failures
 
 
+def make_parent(shop: Workshop, data: Stage) -> Made:
+    """Train the parent."""
+    if shop.project.table is not None:
+        from shipworthy.release.tabular import fitted, introduce
+
+        introduce(data, shop.project.data, shop.warn)
+        return fitted(shop, data, shop.project.table)
+    stage = shop.train(data)
+    settings = shop.recipe(data).reported()
+    return made(stage, PARENT, "train", settings=settings, seed=shop.project.seed)
+
+
 def make_candidates(
     shop: Workshop, data: Stage, parent: Made, failures: Failures
 ) -> tuple[tuple[Made, ...], tuple[str, ...]]:
@@ -30,6 +42,10 @@ def make_candidates(
     """
     from shipworthy.compress.recipes import expand
 
+    if shop.project.table is not None:
+        from shipworthy.release.tabular import challengers
+
+        return challengers(shop, data, parent, failures), ()
     found: list[Made] = []
     settings = shop.project.compress
     recipes = searched(shop, data, parent) if settings.search else expand(settings)

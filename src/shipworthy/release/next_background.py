@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Background:
     """Return it for a run. ruler, candidates: of the validation rows."""
     size = ruler.parent.numbers.get(("size_mb", "none"))
-    made = bench.everyone[1:]
+    made, table = bench.everyone[1:], bench.shop.project.table is not None
     spent = {m.candidate.id: _seconds(bench, m, k + 1) for k, m in enumerate(made)}
     return Background(
         prices=bench.shop.project.prices,
         clock=_clock(bench),
-        recipes={m.candidate.id: recipe_of(m.candidate) for m in made},
+        # Levers of texts are no way on for a table.
+        recipes={m.candidate.id: recipe_of(m.candidate) for m in made if not table},
         validation={s.candidate.id: ruler.evidence(s, bench.policy.limits) for s in candidates},
         minutes={name: seconds / 60 for name, seconds in spent.items()},
-        parts=_parts(bench.everyone[0]),
+        parts=0 if table else _parts(bench.everyone[0]),
         parent_mb=float(size.value[0]) if isinstance(size, Fact) else math.nan,
     )
 
