@@ -40,7 +40,10 @@ Task: TypeAlias = Literal[
 ]
 Objective: TypeAlias = Literal["size", "latency", "throughput", "cost", "quality"]
 
-AVAILABLE_TASKS = ("text-classification", "tabular-classification", "causal-lm", "instruction")
+AVAILABLE_TASKS = (
+    "text-classification", "tabular-classification", "tabular-regression", "causal-lm",
+    "instruction",
+)  # fmt: skip
 TABLE_TASKS = ("tabular-classification", "tabular-regression")
 LATER_KEYS = ("explain", "privacy")
 BUILTIN_MODELS = ("builtin:minilm", "builtin:smollm2", "builtin:llama-kjv")

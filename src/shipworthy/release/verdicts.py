@@ -17,7 +17,7 @@ from shipworthy.measure.decide import CandidateDecision, decide_candidate, decid
 from shipworthy.release.judgement import Judgement, NextStep, Phrase
 from shipworthy.release.next_plan import Background, plan
 from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.standing import OBJECTIVES
+from shipworthy.release.standing import OBJECTIVES, QUALITY_OF_NUMBERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -195,6 +195,8 @@ def objective_values(
     candidates: their ids.
     """
     measure, sign = OBJECTIVES.get(objective, ("", 1.0))
+    if objective == "quality" and not (measurements["measure"] == measure).any():
+        measure, sign = QUALITY_OF_NUMBERS
     found = {
         row["candidate"]: sign * row["value"]
         for row in measurements.iter_rows(named=True)
