@@ -132,7 +132,7 @@ def test_its_numbers_can_be_made_again(finished: Finished) -> None:
     assert finished.folder is not None
     again = rerun(load_run(finished.folder))
     assert len(again.results) > 40
-    assert {one.status for one in again.results} == {"same"}
+    assert {one.status for one in again.results} == {"equal"}
 
 
 def test_numbers_reach_a_verdict_and_are_measured_by_group(tmp_path: Path) -> None:
@@ -155,6 +155,10 @@ def test_numbers_reach_a_verdict_and_are_measured_by_group(tmp_path: Path) -> No
         & (pl.col("measure") == "mean_absolute_error") & (pl.col("relative_to") == "none")
     )["value"].to_list()  # fmt: skip
     assert value == [pytest.approx(np.abs(said - test).mean(), rel=1e-9)]
+    assert finished.folder is not None
+    kept = pl.read_parquet(finished.folder / "answers.parquet")
+    assert kept["label"].to_list() == test.tolist()
+    assert kept[f"prediction:{judgement.parent.id}"].to_list() == said.tolist()
 
 
 def test_a_sensitive_column_is_used_until_its_day_and_recorded(tmp_path: Path) -> None:
