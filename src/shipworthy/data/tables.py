@@ -104,6 +104,9 @@ def as_table(frame: pl.DataFrame, settings: DataSettings, source: str) -> pl.Dat
             )  # fmt: skip
     columns = [_in_form(frame[name], settings.kinds.get(name), source) for name in names]
     known = [c.name for c in columns if _kind(c) is not None]
+    for column in columns if settings.features else ():
+        if column.name not in known:
+            raise _no_kind(column, source)
     if not known:
         fix = text("error.tables.no_features.fix")
         raise DataError(text("error.tables.no_features"), file=source, fix=fix)
@@ -145,10 +148,9 @@ def choose_features(
         empty = not train[name].count()
         if kind is None or empty:
             if asked:
-                problem = "error.tables.empty" if empty else "error.tables.kind"
                 raise DataError(
-                    text(problem, kind=frame[name].dtype), file=source, column=name,
-                    fix=text(f"{problem}.fix"),
+                    text("error.tables.empty"), file=source, column=name,
+                    fix=text("error.tables.empty.fix"),
                 )  # fmt: skip
             left_out[name] = "empty" if empty else "kind"
         elif _names_rows(frame[name]) and not asked:
@@ -239,7 +241,8 @@ def _names_rows(values: pl.Series) -> bool:
 def _in_form(values: pl.Series, asked: str | None, source: str) -> pl.Series:
     import polars as pl
 
-    if asked == "category" or values.dtype in (pl.Boolean, pl.Categorical, pl.Enum):
+    plain = (pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
+    if asked == "category" or values.dtype in plain:
         return values.cast(pl.String)
     if values.dtype == pl.String:
         if asked == "number" or _nearly_numbers(values):
@@ -248,10 +251,7 @@ def _in_form(values: pl.Series, asked: str | None, source: str) -> pl.Series:
         return stripped.set(stripped == "", None)
     if not values.dtype.is_numeric():
         if asked == "number":
-            raise DataError(
-                text("error.tables.kind", kind=values.dtype), file=source, column=values.name,
-                fix=text("error.tables.kind.fix"),
-            )  # fmt: skip
+            raise _no_kind(values, source)
         return values
     if values.dtype.is_float():
         values = values.fill_nan(None)
@@ -259,6 +259,13 @@ def _in_form(values: pl.Series, asked: str | None, source: str) -> pl.Series:
     elif values.dtype.is_decimal():
         values = values.cast(pl.Float64)
     return values
+
+
+def _no_kind(values: pl.Series, source: str) -> DataError:
+    return DataError(
+        text("error.tables.kind", kind=values.dtype), file=source, column=values.name,
+        fix=text("error.tables.kind.fix"),
+    )  # fmt: skip
 
 
 def _nearly_numbers(values: pl.Series) -> bool:

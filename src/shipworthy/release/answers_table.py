@@ -111,7 +111,8 @@ class AnswersTable:
             predicted=nothing, scores=None, scored=(), frame=self.columns(rows), ids=None,
             label=_LABEL, id=None, groups=self.groups, unit=UNIT if self.has_units else None,
             values={
-                "label": part[_LABEL].to_numpy(), "prediction": part[_PREDICTION + subject].to_numpy()
+                "label": part[_LABEL].to_numpy(),
+                "prediction": part[_PREDICTION + subject].to_numpy(),
             },
             form="number",
         )  # fmt: skip
