@@ -27,7 +27,11 @@ KINDS = [
         "boosting", marks=pytest.mark.skipif(not find_spec("lightgbm"), reason="no LightGBM")
     ),
 ]
-SETTINGS = {"linear": {}, "network": {"hidden": [8], "epochs": 4}, "boosting": {"trees": 20}}
+SETTINGS = {
+    "linear": {},
+    "network": {"hidden": [8], "epochs": 20, "batch_size": 32, "learning_rate": 0.02},
+    "boosting": {"trees": 20},
+}
 
 
 def frame(n: int = N, seed: int = 5) -> pl.DataFrame:

@@ -17,7 +17,9 @@ from shipworthy.data.settings import DataSettings
 from shipworthy.release.load import load_run
 from shipworthy.release.pipeline import Finished, run_project
 from shipworthy.release.project import load_project
+from shipworthy.release.policy import load_policy
 from shipworthy.release.rerun import rerun
+from shipworthy.release.selftest import run_selftest
 from shipworthy.release.tabular import check_sensitive
 
 SPEED = "speed: {form: short, requests: 72, batches: 1, warm_up_limit: 20, threads: 1}\n"
@@ -26,7 +28,7 @@ name: loans
 task: tabular-classification
 model: {{linear: {{}}}}
 challengers:
-  - {{network: {{hidden: [8], epochs: 6}}}}
+  - {{network: {{hidden: [8], epochs: 30, batch_size: 32, learning_rate: 0.02}}}}
 data:
   source: rows.csv
   label: paid
@@ -191,7 +193,8 @@ def test_the_last_day_itself_is_allowed() -> None:
         ("model: {linear: {}}", "model: builtin:minilm", "is told by its kind"),
         ("model: {linear: {}}", "model: {linear: {}, boosting: {}}", "exactly one of"),
         ("model: {linear: {}}", "model: {linear: {c: 1}}", "linear"),
-        ("network: {hidden: [8], epochs: 6}", "linear: {}", "two models are called 'linear'"),
+        ("network: {hidden: [8], epochs: 30, batch_size: 32, learning_rate: 0.02}", "linear: {}",
+         "two models are called 'linear'"),
         ("objective: quality", "train: {epochs: 2}", "`train` is about models of texts"),
         ("objective: quality", "compress: {recipes: [int8]}", "`compress` is about models"),
         ("id: key", "id: key\n  near_duplicates: 0.8", "means nothing for rows of a table"),
@@ -208,3 +211,22 @@ def test_what_does_not_fit_is_named(old: str, new: str, said: str, tmp_path: Pat
     (tmp_path / "shipworthy.yaml").write_text(PROJECT.replace(old, new))
     with pytest.raises(SettingsError, match=said):
         load_project(tmp_path / "shipworthy.yaml")
+
+
+LIMITS = [
+    {"measure": "mean_absolute_error", "at_most": 8},
+    {"measure": "mean_absolute_error", "relative_to": "parent", "at_most": 0.1},
+    {"measure": "mean_absolute_error", "slice": {"each": "sex"}, "relative_to": "parent",
+     "at_most": 0},
+    {"measure": "root_mean_squared_error", "slice": {"each": "sex"}, "at_most": 12},
+    {"measure": "mean_error", "slice": {"each": "sex"}, "at_most": 1.5},
+    {"measure": "mean_error", "slice": {"each": "sex"}, "at_least": -1.5},
+    {"measure": "r2", "at_least": 0.1},
+    {"measure": "size_mb", "at_most": 5},
+]  # fmt: skip
+
+
+def test_limits_on_numbers_hold_planted_models() -> None:
+    policy = load_policy({"limits": LIMITS, "selftest": {"skip": ["slow"]}})
+    found = run_selftest(policy)
+    assert found.passed, found.not_held

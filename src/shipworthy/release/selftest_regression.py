@@ -34,6 +34,9 @@ OFF = 20.0
 _MEAN_SIZE = math.sqrt(2 / math.pi)
 """Mean of |z| for a normal z of deviation 1."""
 
+_WORSE = 1.02
+"""A parent errs by this factor more than a good candidate, so that "no worse" can be shown."""
+
 _WIDE = 20.0
 """Deviation of the labels over a good model's error: 1 - r2 is then 1 / 400."""
 
@@ -82,6 +85,6 @@ def planted_numbers(limits: Sequence[Limit], luck: FloatArray) -> PlantedNumbers
     error = error - error.mean()
     label = _WIDE * size * ndtri(np.clip(luck, 1e-6, 1 - 1e-6))
     # Errors of a parent that a candidate has to beat are larger by what is asked, and more.
-    factor = 1.0 + 3.0 * gained / (size * _MEAN_SIZE)
+    factor = _WORSE + 3.0 * gained / (size * _MEAN_SIZE)
     bounds = [abs(float(li.bound)) for li in asked if MEASURES[li.measure].better == "low"]
     return PlantedNumbers(label, (factor * error, error), OFF * max([size, *bounds]))
