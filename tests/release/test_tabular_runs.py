@@ -16,8 +16,8 @@ from shipworthy.core.ledger import Ledger
 from shipworthy.data.settings import DataSettings
 from shipworthy.release.load import load_run
 from shipworthy.release.pipeline import Finished, run_project
-from shipworthy.release.project import load_project
 from shipworthy.release.policy import load_policy
+from shipworthy.release.project import load_project
 from shipworthy.release.rerun import rerun
 from shipworthy.release.selftest import run_selftest
 from shipworthy.release.tabular import check_sensitive
