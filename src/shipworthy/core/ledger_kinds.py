@@ -7,6 +7,7 @@
     nomination     which candidates may ship, written before the test rows are opened
     opening        a look at test rows
     epsilon        privacy that was spent
+    sensitive      group columns that models see, why and until when
     signoff        a person stands by a verdict; signed
     waiver         a person lets a limit go for a time; signed
     selftest       planted bad models were fed to a policy
@@ -21,7 +22,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeAlias
 
 Check: TypeAlias = Callable[[Any], bool]
@@ -65,6 +66,14 @@ def _time(value: Any) -> bool:
         return datetime.fromisoformat(value).tzinfo is not None
     except (TypeError, ValueError):
         return False
+
+
+def _day(value: Any) -> bool:
+    try:
+        date.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _level(value: Any) -> bool:
@@ -125,6 +134,9 @@ KINDS: dict[str, Kind] = {
         {"spender": _text, "epsilon": _amount, "delta": _amount, "level": _level,
          "accountant": _text},
         {"run": _text, "candidate": _text, "data_digest": _text},
+    ),
+    "sensitive": Kind(
+        {"columns": _texts, "reason": _text, "delete_by": _day, "rows": _text, "by": _text},
     ),
     "signoff": Kind({"run": _text, "verdict_sha256": _digest, **_SIGNED, **_HEAD}),
     "waiver": Kind(

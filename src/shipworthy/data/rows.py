@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from shipworthy.core.errors import DataError
+from shipworthy.core.errors import DataError, nearest
 from shipworthy.core.locale import text
+from shipworthy.data.number_labels import number_labels
 from shipworthy.data.responses import checked_responses
 from shipworthy.data.sources import read_table, require_columns, source_files
 from shipworthy.data.splits import SPLITS, Splits, check_splits, split
+from shipworthy.data.tables import (
+    ROW_TEXT,
+    Features,
+    as_table,
+    choose_features,
+    same_kinds,
+    with_row_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 
     from shipworthy.data.settings import DataSettings
 
-AnswerKind: TypeAlias = Literal["class", "response", "none"]
+AnswerKind: TypeAlias = Literal["class", "number", "response", "none"]
 
 # A group column with more values than this is a number or a name, and no group has enough rows.
 MOST_GROUP_VALUES = 200
@@ -29,14 +38,16 @@ MOST_GROUP_VALUES = 200
 class Rows:
     """All rows of a project in one frame.
 
-    frame: the columns of the files, label as text; splits: the split of each row;
-    classes: the labels, sorted; files: what was read.
+    frame: the columns of the files, label as text, or as numbers where answers are numbers;
+    splits: the split of each row; classes: the labels, sorted; files: what was read; features: of a
+    table, else None.
     """
 
     frame: pl.DataFrame
     splits: Splits
     classes: tuple[str, ...]
     files: tuple[Path, ...]
+    features: Features | None = None
 
     def part(self, name: str) -> pl.DataFrame:
         """Return the rows of a split, in the order of the files."""
@@ -53,10 +64,21 @@ def load_rows(
     """Read, check and split the rows that the settings name.
 
     root: folder that relative paths start from. seed: of the split. answers: what a model gives to
-    a row: a class, a response, or nothing but the likelihood of the text.
+    a row: a class, a number, a response, or nothing but the likelihood of the text. Where the text
+    column is `ROW_TEXT`, rows are those of a table, and its features are chosen.
     Raises DataError naming file, row and column where a column is absent, a label, response or text
     is missing, an id is there twice, there is only one class, or a unit is in two splits.
     """
+    found = _loaded(settings, root, seed, answers)
+    if settings.text != ROW_TEXT:
+        return found
+    source = str(settings.source or settings.train)
+    features = choose_features(found.frame, found.part("train"), settings, source)
+    frame = with_row_text(found.frame, features.names)
+    return replace(found, frame=frame, features=features)
+
+
+def _loaded(settings: DataSettings, root: Path | None, seed: int, answers: AnswerKind) -> Rows:
     if settings.source is not None:
         frame = _read(settings, settings.source, root, answers)
         classes = _classes(frame, settings, settings.source, answers)
@@ -83,6 +105,9 @@ def _put_together(
 ) -> Rows:
     """Join given splits, after checking them, and take from train those that are not given."""
     import polars as pl
+
+    if settings.text == ROW_TEXT:
+        same_kinds(parts, sources)
 
     similarity = _similarity(settings)
     given = check_splits(
@@ -117,13 +142,20 @@ def _read(
     settings: DataSettings, source: str, root: Path | None, answers: AnswerKind
 ) -> pl.DataFrame:
     frame = read_table(source, root=root)
-    named = [settings.text, settings.label, settings.id, settings.unit, *settings.groups]
+    table = settings.text == ROW_TEXT
+    named = [settings.label, settings.id, settings.unit, *settings.groups]
+    named = named if table else [settings.text, *named]
     if answers == "response":
         named += [settings.system, settings.choices]
     require_columns(frame, [name for name in named if name is not None], source)
-    _require_text(frame, settings.text, source)
+    if table:
+        frame = as_table(frame, settings, source)
+    else:
+        _require_text(frame, settings.text, source)
     if answers == "class":
         frame = frame.with_columns(_labels(frame[settings.label], source))
+    elif answers == "number":
+        frame = frame.with_columns(number_labels(frame[settings.label], source))
     elif answers == "response":
         frame = checked_responses(frame, settings, source)
     _refuse_repeated_ids(frame, settings, source)
@@ -257,6 +289,13 @@ def _classes(
     if answers != "class":
         return ()
     classes = frame[settings.label].unique().to_list()
+    if settings.positive is not None and settings.positive not in classes:
+        raise DataError(
+            text("error.rows.no_positive", name=settings.positive),
+            file=source,
+            column=settings.label,
+            fix=nearest(settings.positive, classes),
+        )
     if len(classes) < 2:
         raise DataError(
             text("error.rows.one_class", name=classes[0]),

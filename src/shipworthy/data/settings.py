@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -53,14 +54,29 @@ class ContaminationSettings(BaseModel):
     none."""
 
 
+class SensitiveUse(BaseModel):
+    """Leave to use group columns as features of a table, for a time and a reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    use: tuple[str, ...] = Field(min_length=1)
+    """Columns among `groups` that models may see."""
+
+    reason: str = Field(min_length=10, max_length=500)
+    """Why they have to, in words of 10 to 500 characters; ledger and model card repeat it."""
+
+    delete_by: date
+    """Last day on which models may be made or measured with them, such as 2027-01-31."""
+
+
 class DataSettings(BaseModel):
     """Where rows come from, which columns mean what, and how rows are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     source: str | None = None
-    """File, glob, Hugging Face folder, `builtin:sentiment`, `builtin:kjv` or `builtin:bbq`; it is
-    split by `shares`."""
+    """File, glob, Hugging Face folder, `builtin:sentiment`, `builtin:kjv`, `builtin:bbq` or
+    `builtin:adult`; it is split by `shares`."""
 
     train: str | None = None
     """Rows to train on, where the splits are given as files of their own (with `test`)."""
@@ -101,6 +117,22 @@ class DataSettings(BaseModel):
     long_prompts: Literal["refuse", "cut"] = "refuse"
     """What becomes of a prompt that leaves no room for its response: an error that names the row,
     or it is cut at its start."""
+
+    positive: str | None = None
+    """Class that selection rates and their like count, where none of two classes is called 1, true,
+    yes, pos or positive."""
+
+    features: tuple[str, ...] = ()
+    """Columns that the model of a table sees; without any, all that have no other purpose."""
+
+    ignore: tuple[str, ...] = ()
+    """Columns of a table that no model sees, such as weights of a survey."""
+
+    kinds: dict[str, Literal["number", "category"]] = {}
+    """Kind of a feature, where that of its values (numbers or text) is not what is meant."""
+
+    sensitive: SensitiveUse | None = None
+    """Group columns that the model of a table sees; without it, none does."""
 
     id: str | None = None
     """Column with a unique name of each row; without it rows go by position."""
@@ -143,4 +175,21 @@ class DataSettings(BaseModel):
                 raise ValueError(locale.text("error.data_settings.group_twice", name=name))
             if name == self.text:
                 raise ValueError(locale.text("error.data_settings.text_group", name=name))
+        return self
+
+    @model_validator(mode="after")
+    def _keep_groups_out(self) -> DataSettings:
+        allowed = () if self.sensitive is None else self.sensitive.use
+        for name in allowed:
+            if name not in self.groups:
+                raise ValueError(locale.text("error.data_settings.sensitive", name=name))
+            if self.features and name not in self.features:
+                raise ValueError(locale.text("error.data_settings.sensitive_unused", name=name))
+        for name in self.features:
+            if self.features.count(name) > 1:
+                raise ValueError(locale.text("error.data_settings.feature_twice", name=name))
+            if name in self.groups and name not in allowed:
+                raise ValueError(locale.text("error.data_settings.group_feature", name=name))
+            if name in (self.label, self.id, self.unit, *self.ignore):
+                raise ValueError(locale.text("error.data_settings.two_purposes", name=name))
         return self

@@ -8,18 +8,21 @@ range of int8 activations is measured over the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from shipworthy.data.batches import pad
-from shipworthy.model.text_classifier import log_softmax
+from shipworthy.model.text_classifier import TextClassifier, log_softmax
 
 if TYPE_CHECKING:
     from shipworthy.core.progress import Step
-    from shipworthy.model.text_classifier import TextClassifier
+    from shipworthy.model.runtimes import Predictor
+
+    FloatArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    Answer: TypeAlias = Callable[[Sequence[int]], FloatArray]
 
 MEASURE = "batch_dependence"
 ROWS, BATCH = 256, 32
@@ -36,7 +39,7 @@ class BatchDependence:
 
 
 def batch_dependence(
-    model: TextClassifier, texts: Sequence[str], *, step: Step | None = None
+    model: Predictor, texts: Sequence[str], *, step: Step | None = None
 ) -> BatchDependence:
     """Answer each text alone, and all of them in padded batches of `BATCH` as they come.
 
@@ -44,19 +47,30 @@ def batch_dependence(
     this package answers one by one may be served otherwise elsewhere. step: called with the number
     of texts after each batch.
     """
-    encoded = model.encode(texts)
+    ask = _text_answers if isinstance(model, TextClassifier) else _row_answers
+    answer = ask(model, texts)
     largest, turned = 0.0, 0
-    for start in range(0, len(encoded), BATCH):
-        rows = range(start, min(start + BATCH, len(encoded)))
-
-        def answer(chosen: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-            batch = pad(encoded, chosen, pad_token_id=model.pad_token_id)
-            return np.exp(log_softmax(model.logits(batch)))
-
+    for start in range(0, len(texts), BATCH):
+        rows = range(start, min(start + BATCH, len(texts)))
         together = answer(rows)
         alone = np.concatenate([answer([row]) for row in rows])
         largest = max(largest, float(np.abs(together - alone).max()))
         turned += int((together.argmax(axis=1) != alone.argmax(axis=1)).sum())
         if step is not None:
             step(len(rows))
-    return BatchDependence(largest, turned, len(encoded))
+    return BatchDependence(largest, turned, len(texts))
+
+
+def _text_answers(model: Any, texts: Sequence[str]) -> Answer:
+    encoded = model.encode(texts)
+
+    def answer(chosen: Sequence[int]) -> FloatArray:
+        batch = pad(encoded, chosen, pad_token_id=model.pad_token_id)
+        return np.exp(log_softmax(model.logits(batch)))
+
+    return answer
+
+
+def _row_answers(model: Any, rows: Sequence[str]) -> Answer:
+    """Rows of a table have no padding; their answers may still be summed in another order."""
+    return lambda chosen: np.exp(model.score(model.encode([rows[row] for row in chosen])))

@@ -31,6 +31,9 @@ class MeasureKind:
     alone: bool = False
 
 
+NUMBER = ("label", "prediction")
+"""What each row of a model that predicts numbers brings along."""
+
 MEASURES: dict[str, MeasureKind] = {
     "accuracy": MeasureKind("quality", "high", ("answers",)),
     "balanced_accuracy": MeasureKind("quality", "high", ("classes",)),
@@ -58,6 +61,10 @@ MEASURES: dict[str, MeasureKind] = {
     "pattern_match": MeasureKind("quality", "high", values=("pattern_match",)),
     "valid_json": MeasureKind("quality", "high", values=("valid_json",)),
     "tests_passed": MeasureKind("quality", "high", values=("tests_passed",)),
+    "mean_absolute_error": MeasureKind("quality", "low", values=NUMBER),
+    "root_mean_squared_error": MeasureKind("quality", "low", values=NUMBER),
+    "mean_error": MeasureKind("quality", "low", values=NUMBER),
+    "r2": MeasureKind("quality", "high", values=NUMBER),
     "accuracy_difference": MeasureKind("spread", "low", ("answers",)),
     "statistical_parity_difference": MeasureKind("spread", "low", ("positive",)),
     "disparate_impact_ratio": MeasureKind("spread", "high", ("positive",)),

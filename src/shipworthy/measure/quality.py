@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from shipworthy.measure.calibration import calibration_error, calibration_error_change
-from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.catalogue import MEASURES, NUMBER
 from shipworthy.measure.estimates import (
     ChangeMean,
     Estimate,
@@ -27,6 +27,7 @@ from shipworthy.measure.estimates import (
 )
 from shipworthy.measure.generation import generation
 from shipworthy.measure.macro import macro, macro_change
+from shipworthy.measure.numbers import numbers
 from shipworthy.measure.rates import mean, paired_change, rate, ratio, summary
 from shipworthy.measure.slice_areas import areas, placements
 
@@ -56,6 +57,8 @@ def quality(
         raise KeyError(f"{measure} is no measure of quality")
     if kind.values:
         one = parent is not None and same(model, parent)
+        if kind.values == NUMBER:
+            return numbers(measure, rows, model, parent, identical=one)
         return generation(measure, rows, model, parent, identical=one)
     if not model.has(kind.needs):
         return Unmeasured("not_measured", rows.m)

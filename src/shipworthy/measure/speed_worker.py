@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # The module stands alone so that it counts as code of the stage that times.
 _RUNTIMES = "shipworthy.model.runtimes"
-LOADER = f"{_RUNTIMES}:load_classifier"
+LOADER = f"{_RUNTIMES}:load_predictor"
 
 _model: Any = None
 

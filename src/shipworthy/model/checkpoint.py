@@ -3,6 +3,8 @@
 A candidate's folder is a Hugging Face folder with one file more, `runtime.json`, which says how to
 run it; that file is written last, so a folder that has it is whole. Weights are safetensors, an
 ONNX graph or a GGUF file: a pickle is never opened, and code that comes with a model is never run.
+The model of a table has `table.json`, which says how columns become numbers, in place of config and
+tokenizer; its trees are LightGBM's text.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Runtime: TypeAlias = Literal[
     "torch", "torch-bf16", "torch-fp16", "torch-int8", "torch-int4",
     "onnx", "onnx-int8", "onnx-int8-static", "onnx-int8-weights", "onnx-int4", "llama.cpp",
+    "table-onnx", "table-torch", "table-lightgbm",
 ]  # fmt: skip
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 GRAPHS: tuple[str, ...] = (
@@ -34,8 +37,10 @@ TORCH_KINDS: dict[str, str] = {
     "torch": "float32", "torch-bf16": "bfloat16", "torch-fp16": "float16",
 }  # fmt: skip
 """Runtimes whose weights are plain ones for transformers, and what torch calls their kind."""
-Does: TypeAlias = Literal["classify", "continue", "respond"]
-"""What a model does with a row: tell its class, go on with a text, answer a prompt."""
+TABLES: tuple[str, ...] = ("table-onnx", "table-torch", "table-lightgbm")
+"""Runtimes of models of tables."""
+Does: TypeAlias = Literal["classify", "predict", "continue", "respond"]
+"""What a model does with a row: tell its class or number, go on with a text, answer a prompt."""
 
 INFO = "runtime.json"
 CONFIG = "config.json"
@@ -44,6 +49,8 @@ DECISION = "decision.json"
 WEIGHTS = "model.safetensors"
 GRAPH = "model.onnx"
 GGUF = "model.gguf"
+TREES = "model.txt"
+TABLE = "table.json"
 
 VOCABULARIES = (
     TOKENIZER, "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
@@ -54,22 +61,23 @@ _TOKENIZER_FILES = (
     *VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "merges.txt", "chat_template.jinja", "generation_config.json",
 )  # fmt: skip
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib")
 
 
 @dataclass(frozen=True)
 class RuntimeInfo:
     """How to run a candidate's folder.
 
-    classes: names in the order of the logits; none for a language model. max_length: tokens,
+    classes: names in the order of the logits; only a classifier has any. max_length: tokens,
     special ones included, that a text is cut to. text: the column of a frame that holds the text or
     prompt. does: what it is for. response, system, choices: further columns of a model that
-    answers, "" where there are none; template and long_prompts: as in `DataSettings`.
+    answers, "" where there are none; template and long_prompts: as in `DataSettings`. The model of
+    a table has neither max_length nor text.
     """
 
     runtime: Runtime
     classes: tuple[str, ...]
-    max_length: int
+    max_length: int = 0
     text: str = "text"
     does: Does = "classify"
     response: str = ""
@@ -78,11 +86,18 @@ class RuntimeInfo:
     template: str = ""
     long_prompts: str = "refuse"
 
+    @property
+    def is_table(self) -> bool:
+        """Whether rows are those of a table, not texts."""
+        return self.runtime in TABLES
+
     def to_json(self) -> str:
         """Return the content of `runtime.json`; what a classifier has no use for is left out."""
         values = asdict(self)
-        if self.does == "classify":
-            values = {k: values[k] for k in ("runtime", "classes", "max_length", "text")}
+        if self.does in ("classify", "predict"):
+            kept = ["runtime", "classes", *([] if self.is_table else ["max_length", "text"])]
+            kept += ["does"] if self.does == "predict" else []
+            values = {k: values[k] for k in kept}
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -131,12 +146,15 @@ def artefact_files(folder: Path | str) -> dict[str, Path]:
     Raises ModelError where one that is needed is absent, or the weights are a pickle.
     """
     root = _folder(folder)
-    weights = weight_files(root, read_info(root).runtime)
+    info = read_info(root)
+    weights = weight_files(root, info.runtime)
     names = {file.name: file for file in weights}
-    for name in (INFO, CONFIG, DECISION, *_TOKENIZER_FILES):
+    needed = (TABLE,) if info.is_table else (CONFIG, TOKENIZER)
+    more = (TABLE,) if info.is_table else (CONFIG, *_TOKENIZER_FILES)
+    for name in (INFO, DECISION, *more):
         if (root / name).is_file():
             names[name] = root / name
-        elif name in (CONFIG, TOKENIZER):
+        elif name in needed:
             raise ModelError(locale.text("error.checkpoint.absent", file=name), folder=folder)
     return dict(sorted(names.items()))
 
@@ -157,12 +175,15 @@ def weight_files(folder: Path | str, runtime: Runtime = "torch") -> tuple[Path, 
     Raises ModelError where there is none; a pickle is refused with what to do about it.
     """
     root = _folder(folder)
-    if runtime in GRAPHS:
+    if runtime in (*GRAPHS, "table-onnx"):
         found = [f for f in (root / GRAPH, root / f"{GRAPH}.data") if f.is_file()]
         wanted = GRAPH
     elif runtime == "llama.cpp":
         found = [root / GGUF] if (root / GGUF).is_file() else []
         wanted = GGUF
+    elif runtime == "table-lightgbm":
+        found = [root / TREES] if (root / TREES).is_file() else []
+        wanted = TREES
     else:
         index = root / f"{WEIGHTS}.index.json"
         found = [root / WEIGHTS] if (root / WEIGHTS).is_file() else []
@@ -262,12 +283,14 @@ def _check_info(values: dict[str, Any], folder: Path | str) -> None:
         raise refuse("does", nearest(str(values["does"]), get_args(Does)))
     classes = values.get("classes")
     names = classes if isinstance(classes, list) else []
-    language = values.get("does", "classify") != "classify"
-    if language and classes != []:
+    classifies = values.get("does", "classify") == "classify"
+    if not classifies and classes != []:
         raise refuse("classes", locale.text("error.checkpoint.no_classes.fix"))
     different = {c for c in names if isinstance(c, str)}
-    if not language and (len(different) < 2 or len(set(map(str, names))) < len(names)):
+    if classifies and (len(different) < 2 or len(set(map(str, names))) < len(names)):
         raise refuse("classes", locale.text("error.checkpoint.classes.fix"))
+    if values["runtime"] in TABLES:
+        return
     length = values.get("max_length")
     if not isinstance(length, int) or isinstance(length, bool) or length < 2:
         raise refuse("max_length", locale.text("error.checkpoint.max_length.fix"))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     IntArray: TypeAlias = NDArray[np.int64]
     FloatArray: TypeAlias = NDArray[np.float64]
 
-AnswerForm: TypeAlias = Literal["class", "right", "likelihood"]
+AnswerForm: TypeAlias = Literal["class", "right", "likelihood", "number"]
 
 SUM_TOLERANCE = 0.01
 """How far the scores of a row may be from 1 (rounded files); they are then divided by their sum."""
@@ -45,8 +45,9 @@ class Predictions:
     column for each class in `scored` (one column alone: of two classes), or None.
     frame: the group and unit columns, n rows, of the parent once aligned.
     digest: of the whole file, all columns in order. texts: n, where they were asked for.
-    values: numbers of each row by name, shape (n,): losses and scores of a language model. form:
-    what an answer is: a class; right or wrong (`classes` are these two); nothing but a likelihood.
+    values: numbers of each row by name, shape (n,): losses and scores of a language model; label
+    and prediction of a model of numbers. form: what an answer is: a class; right or wrong
+    (`classes` are these two); nothing but a likelihood; a number. Of the last two, labels are 0.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Predictions:
         """Say whether the answers are of the form that a measure needs: answers, classes."""
         if "classes" in needs:
             return self.form == "class"
-        return "answers" not in needs or self.form != "likelihood"
+        return "answers" not in needs or self.form in ("class", "right")
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -98,6 +99,8 @@ class Predictions:
         import polars as pl
 
         assert self.labels is not None
+        if self.form == "number":
+            return rows_digest(pl.Series(self.values["label"]).cast(pl.String), self.ids)
         names = pl.Series("label", np.array(self.classes, dtype=object)[self.labels], pl.String)
         return rows_digest(names, self.ids)
 

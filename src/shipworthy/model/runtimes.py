@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from shipworthy.core.digest import digest_file
+from shipworthy.core.errors import ModelError
+from shipworthy.core.locale import text
 from shipworthy.data.builtin import PREFIX, builtin_model, smollm2
 from shipworthy.data.packages import cache_folder
 from shipworthy.model.checkpoint import TORCH_KINDS, read_info
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shipworthy.model.language_model import CausalLanguageModel
+    from shipworthy.model.table_model import TableModel
     from shipworthy.model.text_classifier import TextClassifier
+
+    Predictor: TypeAlias = TextClassifier | TableModel
+
+
+def load_predictor(folder: Path | str, *, threads: int | None = None) -> Predictor:
+    """Load a candidate's folder, of texts or of a table, that gives classes or numbers."""
+    if read_info(folder).is_table:
+        return load_table_model(folder, threads=threads)
+    return load_classifier(folder, threads=threads)
+
+
+def load_table_model(folder: Path | str, *, threads: int | None = None) -> TableModel:
+    """Load a candidate's folder that is the model of a table; see `load_classifier`."""
+    from shipworthy.model import table_model
+
+    kinds: dict[str, Callable[..., TableModel]] = {
+        "table-onnx": table_model.LinearTable,
+        "table-torch": table_model.NetworkTable,
+        "table-lightgbm": table_model.BoostedTable,
+    }
+    runtime = read_info(folder).runtime
+    if runtime not in kinds:
+        wanted = ", ".join(kinds)
+        raise ModelError(text("error.runtime.other", runtime=runtime, wanted=wanted), folder=folder)
+    return kinds[runtime](folder, threads=threads)
 
 
 def load_classifier(

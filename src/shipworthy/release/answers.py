@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from shipworthy.data.settings import DataSettings
 
 ANSWERS = "answers.parquet"
+PREDICTION = "prediction"
+NUMBERS = ("number",)
+"""Stands for the classes of a model that predicts numbers."""
 
 
 def write_answers(
     model_folder: Path, rows: pl.DataFrame, classes: tuple[str, ...], out: Path
 ) -> None:
-    """Write the log-probability of each class for each row.
+    """Write the log-probability of each class for each row, or the number predicted for it.
 
     model_folder: of a candidate, whatever its runtime.
     Raises ModelError where the model has other classes than the data.
@@ -31,9 +34,15 @@ def write_answers(
     import polars as pl
 
     from shipworthy.core.progress import progress
-    from shipworthy.model.runtimes import load_classifier
+    from shipworthy.model.runtimes import load_predictor
+    from shipworthy.model.table_model import TableModel
 
-    model = load_classifier(model_folder)
+    model = load_predictor(model_folder)
+    if isinstance(model, TableModel) and model.info.does == "predict" and not classes:
+        with progress("measure", total=rows.height, unit="rows") as step:
+            predicted = model.predict(rows, step)
+        pl.DataFrame({PREDICTION: predicted}).write_parquet(out / ANSWERS)
+        return
     if tuple(model.classes) != classes:
         told = ", ".join(model.classes)
         raise ModelError(text("error.answers.classes", told=told, classes=", ".join(classes)))
@@ -85,13 +94,22 @@ def read_answers(
     """
     import polars as pl
 
+    if not classes:
+        found = pl.read_parquet(folder / ANSWERS)[PREDICTION].to_numpy().astype(np.float64)
+        nothing = np.zeros(rows.height, dtype=np.int64)
+        label = rows[columns.label].cast(pl.Float64).to_numpy().astype(np.float64)
+        return Predictions(
+            name=name, file=name, classes=NUMBERS, positive=None, labels=nothing,
+            predicted=nothing, scores=None, scored=(), digest=artefact_digest,
+            values={"label": label, PREDICTION: found}, form="number", **row_keys(rows, columns),
+        )  # fmt: skip
     probabilities = np.exp(pl.read_parquet(folder / ANSWERS).to_numpy())
     labels = rows[columns.label].cast(pl.Enum(classes)).to_physical().to_numpy().astype(np.int64)
     return Predictions(
         name=name,
         file=name,
         classes=classes,
-        positive=default_positive(classes) if len(classes) == 2 else None,
+        positive=columns.positive or (default_positive(classes) if len(classes) == 2 else None),
         labels=labels,
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         scores=probabilities / probabilities.sum(axis=1, keepdims=True),

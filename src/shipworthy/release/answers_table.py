@@ -1,7 +1,7 @@
 """Who answered what on which row: `answers.parquet` of a run folder. It holds no text.
 
     row                   16 hex digits: hash of the row's id; of its text or place without one
-    label                 true class
+    label                 true class, or number where numbers are predicted
     unit                  16 hex digits: hash of the sampling unit, where there are units
     group:<column>        value of a group column
     prediction:<id>       answer of the parent or of a candidate
@@ -82,6 +82,8 @@ class AnswersTable:
         part = self.frame[rows]
         prefix = f"{_SCORE}{subject}:"
         scored = [c for c in part.columns if c.startswith(prefix)]
+        if part[_LABEL].dtype.is_float():
+            return self._numbers(subject, part, rows)
         kind = pl.Enum(classes)
         return Predictions(
             name=subject,
@@ -100,6 +102,19 @@ class AnswersTable:
             id=None,
             groups=self.groups,
             unit=UNIT if self.has_units else None,
+        )  # fmt: skip
+
+    def _numbers(self, subject: str, part: pl.DataFrame, rows: NDArray[np.int64]) -> Predictions:
+        nothing = np.zeros(part.height, dtype=np.int64)
+        return Predictions(
+            name=subject, file=subject, classes=self.classes, positive=None, labels=nothing,
+            predicted=nothing, scores=None, scored=(), frame=self.columns(rows), ids=None,
+            label=_LABEL, id=None, groups=self.groups, unit=UNIT if self.has_units else None,
+            values={
+                "label": part[_LABEL].to_numpy(),
+                "prediction": part[_PREDICTION + subject].to_numpy(),
+            },
+            form="number",
         )  # fmt: skip
 
     def columns(self, rows: NDArray[np.int64]) -> pl.DataFrame:
@@ -121,14 +136,17 @@ def answers_table(
 
     first = next(iter(predictions.values()))
     kind = pl.Enum(first.classes)
-    columns = {_ROW: _hex(names), _LABEL: _named(first.labels, kind)}
+    numbers = first.form == "number"
+    label = pl.Series(first.values["label"]) if numbers else _named(first.labels, kind)
+    columns = {_ROW: _hex(names), _LABEL: label}
     if first.unit is not None:
         # A missing unit is a unit too, as in the partition of the rows.
         units = first.frame[first.unit].cast(pl.String).fill_null("\x00")
         columns[_UNIT] = _hex(units.to_list())
     columns |= {_GROUP + g: first.frame[g] for g in first.groups}
     for subject, one in predictions.items():
-        columns[_PREDICTION + subject] = _named(one.predicted, kind)
+        answer = pl.Series(one.values["prediction"]) if numbers else _named(one.predicted, kind)
+        columns[_PREDICTION + subject] = answer
         if one.scores is None or len(one.classes) > MOST_SCORED:
             continue
         # Of two probabilities that add up to 1 one is enough.

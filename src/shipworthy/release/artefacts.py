@@ -40,6 +40,7 @@ _READING = ("template", "long_prompts")
 _SOURCES = ("source", "train", "calibration", "validation", "test")
 
 Tell = Callable[[Stage], None]
+Warn = Callable[[str], None]
 
 
 class NotMadeError(StageError):
@@ -50,7 +51,8 @@ class NotMadeError(StageError):
 class Workshop:
     """Makes the artefacts of one project, each once for each content.
 
-    root: folder of the cache. tell: called with each finished stage; ask: called with name and key
+    root: folder of the cache. tell: called with each finished stage; warn: with a line for people
+    about the rows; ask: called with name and key
     of each stage before it is looked for or made. look: make nothing; a stage that is not there
     goes into `missing`, with what changed, and is a NotMadeError.
     """
@@ -60,6 +62,7 @@ class Workshop:
     tell: Tell = lambda stage: None
     ask: Callable[[str, str], None] = lambda name, key: None
     look: bool = False
+    warn: Warn = lambda message: None
     stages: list[Stage] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -101,12 +104,15 @@ class Workshop:
 
         def make(folder: Path) -> None:
             from shipworthy.data.rows import load_rows
+            from shipworthy.release.tabular import write_features
 
             found = load_rows(settings, seed=seed, answers=answer_kind(self.project))
             found.frame.with_columns(found.splits.split.alias(SPLIT_COLUMN)).write_parquet(
                 folder / ROWS
             )
             (folder / CLASSES).write_text(json.dumps(list(found.classes)), encoding="utf-8")
+            if found.features is not None:
+                write_features(folder, found.features)
 
         return self.run(
             "data",

@@ -60,13 +60,13 @@ def measured(folder: Path, texts: Sequence[str], *, seed: int) -> BatchDependenc
     Raises ModelError where the folder is incomplete or unsafe.
     """
     from shipworthy.core.progress import progress
-    from shipworthy.model.runtimes import load_classifier
+    from shipworthy.model.runtimes import load_predictor
 
     if len(texts) < 2:
         return BatchDependence(0.0, 0, 0)
     drawn = np.random.default_rng([seed, len(texts)]).permutation(len(texts))[:ROWS]
     with progress("measure", total=len(drawn), unit="texts") as step:
-        return batch_dependence(load_classifier(folder), [texts[k] for k in drawn], step=step)
+        return batch_dependence(load_predictor(folder), [texts[k] for k in drawn], step=step)
 
 
 def estimate_of(found: BatchDependence) -> Estimate:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shipworthy.release.artefacts import TOKENS
+from shipworthy.release.artefacts import PARENT, TOKENS
 from shipworthy.release.judgement import Phrase
 from shipworthy.release.made import MODEL, Made, made, part
 
@@ -27,6 +27,18 @@ LEFT = "left.json"
 """Beside a candidate's model: the weights that its steps left as they were."""
 
 
+def make_parent(shop: Workshop, data: Stage) -> Made:
+    """Train the parent."""
+    if shop.project.table is not None:
+        from shipworthy.release.tabular import fitted, introduce
+
+        introduce(data, shop.project.data, shop.warn)
+        return fitted(shop, data, shop.project.table)
+    stage = shop.train(data)
+    settings = shop.recipe(data).reported()
+    return made(stage, PARENT, "train", settings=settings, seed=shop.project.seed)
+
+
 def make_candidates(
     shop: Workshop, data: Stage, parent: Made, failures: Failures
 ) -> tuple[tuple[Made, ...], tuple[str, ...]]:
@@ -36,6 +48,10 @@ def make_candidates(
     """
     from shipworthy.compress.recipes import expand
 
+    if shop.project.table is not None:
+        from shipworthy.release.tabular import challengers
+
+        return challengers(shop, data, parent, failures), ()
     found: list[Made] = []
     settings = shop.project.compress
     recipes = searched(shop, data, parent) if settings.search else expand(settings)

@@ -153,6 +153,8 @@ class Facts:
     @property
     def main(self) -> str:
         """The measure that a card tells of each group: a model that only goes on has no answers."""
+        if self.judgement.task.endswith("regression"):
+            return "mean_absolute_error"
         return "perplexity" if self.judgement.task == "causal-lm" else MAIN
 
     @cached_property

@@ -121,13 +121,15 @@ def _sources(settings: DataSettings) -> list[dict[str, Any]]:
     return found
 
 
-def model_origin(name: str, folder: Path) -> dict[str, Any]:
+def model_origin(name: str, folder: Path | None) -> dict[str, Any]:
     """Return what the model of the start declares about itself.
 
     name: as in the project file; folder: where it lies. Keys: name, sha256, licence (an identifier,
     or None), licence_from (the file that says so), base_model (its name on the Hub, or None), and
-    for a builtin its version.
+    for a builtin its version. Without a folder, which is so for tables, nothing but an empty name.
     """
+    if folder is None:
+        return {"name": "", "licence": None, "licence_from": None, "base_model": None}
     licence, where = declared_licence(folder)
     found: dict[str, Any] = {
         "name": name if name.startswith(PREFIX) else Path(name).name,

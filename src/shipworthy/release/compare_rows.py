@@ -163,6 +163,8 @@ def equal_answers(before: Predictions, after: Predictions) -> bool:
     """Say whether two models answered the same on every row, with the same scores."""
     if not np.array_equal(before.predicted, after.predicted):
         return False
+    if before.form == "number":
+        return np.array_equal(before.values["prediction"], after.values["prediction"])
     if before.scores is None or after.scores is None:
         return before.scores is after.scores
     return before.scored == after.scored and np.array_equal(before.scores, after.scores)

@@ -27,7 +27,7 @@ from shipworthy.measure.speed_means import speed_estimates
 from shipworthy.measure.speed_records import SpeedRecords
 from shipworthy.model.gguf_folder import bits_of
 from shipworthy.model.runtimes import model_folder
-from shipworthy.release import data_facts
+from shipworthy.release import data_facts, tabular
 from shipworthy.release.answers_table import AnswersTable, answers_table
 from shipworthy.release.artefacts import SPEED
 from shipworthy.release.batching import batching_notes, estimate_of, read_dependence
@@ -47,7 +47,7 @@ from shipworthy.release.next_background import background
 from shipworthy.release.nomination import nominate
 from shipworthy.release.places import TRIALS
 from shipworthy.release.probing import flip_notes, probe_numbers
-from shipworthy.release.project import start_folder
+from shipworthy.release.project import base_folder
 from shipworthy.release.record import write_record
 from shipworthy.release.ruler import Ruler, Subject
 from shipworthy.release.search_rows import search_document, search_notes
@@ -173,7 +173,7 @@ def _origins(bench: Bench) -> dict[str, Any]:
     rows = pl.read_parquet(bench.data.folder / ROWS)
     return {
         "data": count_data(rows, SPLIT_COLUMN, project.data, classes=classes(bench.data)),
-        "model": model_origin(project.model, start_folder(project)),
+        "model": model_origin(project.base, base_folder(project)),
     }
 
 
@@ -289,7 +289,7 @@ def _ruler(bench: Bench, parent: Subject, split: str, *, run: str = "") -> Ruler
 
 def _licensed(bench: Bench) -> tuple[Licensed, ...]:
     project = bench.shop.project
-    return licensed(project, start_folder(project))
+    return licensed(project, base_folder(project))
 
 
 def _notes(bench: Bench, split: str) -> list[Phrase]:
@@ -306,7 +306,7 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     searched = _search(bench)
     if searched is not None:
         notes += search_notes(search_document(searched))
-    few = bits_of(model_folder(project.model))
+    few = bits_of(model_folder(project.base)) if project.base else None
     if few:
         notes.append(Phrase("run.note.widened", {"weights": few}))
     if project.train.lora is not None and project.train.lora.base == "nf4":
@@ -327,6 +327,8 @@ def _notes(bench: Bench, split: str) -> list[Phrase]:
     notes += batching_notes([read_dependence(stage.folder) for stage in bench.batches])
     if bench.contamination is not None:
         notes.append(contamination_note(bench.contamination.folder, split, project.data))
+    if project.table is not None:
+        notes += tabular.notes(bench.data, project.data, _training(bench))
     if project.data.unit is None:
         notes.append(Phrase("judge.note.independent"))
     source = project.data.source
@@ -351,7 +353,8 @@ def _evidence(bench: Bench) -> list[tuple[str, str]]:
         told.append(("run.evidence.trained", number(project.train.rows)))
     if classes(bench.data):
         told.append(("run.evidence.classes", ", ".join(classes(bench.data))))
-    origins = {"run.evidence.source": project.data.source, "run.evidence.model": project.model}
+    model = project.base or ", ".join(m.candidate.name for m in bench.everyone)
+    origins = {"run.evidence.source": project.data.source, "run.evidence.model": model}
     for key, name in origins.items():
         if name is not None:
             told.append((key, name))

@@ -57,9 +57,9 @@ def forgotten_lists(
 
     texts: of the parent's rows, in their order, or None; form: how they may be shown. further:
     columns of the same rows that may hold sources; those that hold anything else are left out.
-    Nothing is returned where answers are mere likelihoods, neither right nor wrong.
+    Nothing is returned where answers are likelihoods or numbers, neither right nor wrong.
     """
-    if parent.form == "likelihood":
+    if parent.form in ("likelihood", "number"):
         return ()
     assert parent.labels is not None  # aligned predictions have the parent's
     cuts = _cuts(parent, texts, form, further)

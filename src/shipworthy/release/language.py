@@ -51,7 +51,9 @@ DOES: dict[str, Does] = {"causal-lm": "continue", "instruction": "respond"}
 
 def answer_kind(project: Project) -> AnswerKind:
     """Return what the model of a project gives to a row."""
-    kinds: dict[str, AnswerKind] = {"causal-lm": "none", "instruction": "response"}
+    kinds: dict[str, AnswerKind] = {
+        "causal-lm": "none", "instruction": "response", "tabular-regression": "number",
+    }  # fmt: skip
     return kinds.get(project.task, "class")
 
 

@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 _SOURCES = ("source", "train", "calibration", "validation", "test")
 
 
-def licensed(project: Project, folder: Path) -> tuple[Licensed, ...]:
+def licensed(project: Project, folder: Path | None) -> tuple[Licensed, ...]:
     """Return the model of the start and the rows, with the licence that each declares.
 
-    folder: of the model. What its own files say comes first, for a built-in thing what it came
-    with; the project's `documentation` speaks for what says nothing.
+    folder: of the model; None where there is none, for tables. What its own files say comes first,
+    for a built-in thing what it came with; the project's `documentation` speaks for what says
+    nothing.
     """
     said = project.documentation
-    base = declared_licence(folder)[0] or licence_of(project.model) or said.base_licence
     sources = [str(v) for v in (getattr(project.data, key) for key in _SOURCES) if v is not None]
     builtin = [name for name in sources if name.startswith(PREFIX)]
     rows = said.data.licence or (licence_of(builtin[0]) if builtin else None)
     name = builtin[0] if builtin else project.data.source or project.data.train or ""
-    found = [Licensed("model", _short(project.model), base)]
+    found: list[Licensed] = []
+    if folder is not None:
+        base = declared_licence(folder)[0] or licence_of(project.base) or said.base_licence
+        found.append(Licensed("model", _short(project.base), base))
     if project.adapter is not None:
         own = declared_licence(project.adapter)[0]
         found.append(Licensed("adapter", project.adapter.name, own))
@@ -54,4 +57,5 @@ def licence_note(parts: Sequence[Licensed]) -> Phrase:
         for part in parts
     }
     key = "run.note.licences_adapter" if "adapter" in words else "run.note.licences"
+    key = key if "model" in words else "run.note.licences_rows"
     return Phrase(key, words)

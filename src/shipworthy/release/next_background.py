@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Background:
     """Return it for a run. ruler, candidates: of the validation rows."""
     made = {m.candidate.id: m for m in bench.everyone[1:]}
-    found = {name: recipe_of(m.candidate) for name, m in made.items()}
+    # Levers of texts are no way on for a table.
+    table = bench.shop.project.table is not None
+    found = {name: recipe_of(m.candidate) for name, m in made.items() if not table}
     recipes = {name: recipe for name, recipe in found.items() if recipe is not None}
     spent = spent_on(bench, recipes)
     subjects = {s.candidate.id: s for s in candidates}
@@ -54,9 +56,9 @@ def background(bench: Bench, ruler: Ruler, candidates: Sequence[Subject]) -> Bac
             bench.everyone,
             sum(stages[0].seconds for stages in bench.answers.values()),
         ),
-        parts=_parts(bench.everyone[0]),
+        parts=0 if table else _parts(bench.everyone[0]),
         parent_mb=_number(ruler.parent, "size_mb"),
-        classifies=bench.shop.language is None,
+        classifies=bench.shop.language is None and not table,
         mb={name: _number(s, "size_mb") for name, s in subjects.items()},
         p95_ms=p95_ms,
         block_price=block_price,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,9 +33,9 @@ from shipworthy.core.openings import OpeningState, open_test
 from shipworthy.core.stages import Stage
 from shipworthy.release import batching
 from shipworthy.release.approvals import approved, open_place, renew
-from shipworthy.release.artefacts import PARENT, Workshop
+from shipworthy.release.artefacts import Workshop
 from shipworthy.release.asked import question_digest
-from shipworthy.release.candidate_stages import make_candidates
+from shipworthy.release.candidate_stages import make_candidates, make_parent
 from shipworthy.release.contamination import asks
 from shipworthy.release.data_facts import DUPLICATES, similarity_of
 from shipworthy.release.data_facts import asked as data_facts_asked
@@ -42,15 +43,16 @@ from shipworthy.release.expiry import expired
 from shipworthy.release.failures import Failures
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
-from shipworthy.release.made import Made, made
+from shipworthy.release.made import Made
 from shipworthy.release.mitigation_stages import make_mitigations
 from shipworthy.release.places import CACHE, LEDGER, RUNS
 from shipworthy.release.policy import Policy, policy_digest
 from shipworthy.release.policy_fit import check_fit
 from shipworthy.release.probing import asked_probes
-from shipworthy.release.project import start_folder
+from shipworthy.release.project import base_folder
 from shipworthy.release.record import REPORT, read_record
 from shipworthy.release.run_folder import check_copies, put_together, write_documents
+from shipworthy.release.tabular import check_sensitive, record_sensitive
 from shipworthy.team.roster import load_roster
 
 if TYPE_CHECKING:
@@ -138,11 +140,12 @@ def run_project(
     if project.compress.search and project.compress.workers == "ray":
         check_installed()
     roster = None if project.team is None else load_roster(project.team)
+    check_sensitive(project.data, today=datetime.now(UTC).date())
     if by and roster is not None:
         roster.person(by)
     cache = root / CACHE
     with room_on_disk(root), hold(cache, wait=wait, tell=warn) as held:
-        shop = Workshop(project, cache, tell, held.note)
+        shop = Workshop(project, cache, tell, held.note, warn=warn)
         ledger = None if rehearse else Ledger(cache / LEDGER)
         if ledger is not None:
             check_copies(ledger, root / RUNS)
@@ -153,6 +156,8 @@ def run_project(
             reached = reach(shop, policy, ledger, only=only, started=started)
         if reached is None:
             return Finished(None, None, None, tuple(shop.stages), time.monotonic() - started)
+        if ledger is not None:
+            record_sensitive(ledger, project.data, reached.bench.data.digest, by=by)
         folder = root / RUNS / reached.run
         put_together(
             folder, reached.verdict.folder, reached.bench.everyone, policy, ledger,
@@ -190,8 +195,7 @@ def reach(
     data = shop.rows()
     if only == "data":
         return None
-    parent = made(shop.train(data), PARENT, "train", settings=shop.recipe(data).reported(),
-                  seed=shop.project.seed)  # fmt: skip
+    parent = make_parent(shop, data)
     if only == "train":
         return None
     failures = Failures()
@@ -340,7 +344,7 @@ def _asked(bench: Bench) -> dict[str, Any]:
         "near_duplicates": similarity_of(project.data)
         if DUPLICATES in data_facts_asked(bench.policy)
         else None,
-        "licences": [[one.part, one.licence] for one in licensed(project, start_folder(project))],
+        "licences": [[one.part, one.licence] for one in licensed(project, base_folder(project))],
         # A tie is broken by it.
         "order": [one.candidate.name for one in bench.everyone],
     }

@@ -25,11 +25,13 @@ from shipworthy.model.runtimes import model_folder
 from shipworthy.release.documentation import Documentation
 from shipworthy.release.next_prices import PriceSettings
 from shipworthy.release.policy import AnyPolicy, check_measures, known_measures
+from shipworthy.release.project_tables import for_table, refuse_table_keys
 from shipworthy.release.recipe_fit import check_file
 from shipworthy.team.roster import check_owners, load_roster
 from shipworthy.train.mitigation_recipes import mitigations
 from shipworthy.train.mitigation_settings import AugmentationRecipe, MitigationSettings
 from shipworthy.train.settings import TrainSettings
+from shipworthy.train.table_settings import TableModelSettings
 
 Task: TypeAlias = Literal[
     "text-classification",
@@ -41,7 +43,11 @@ Task: TypeAlias = Literal[
 ]
 Objective: TypeAlias = Literal["size", "latency", "throughput", "cost", "quality"]
 
-AVAILABLE_TASKS = ("text-classification", "causal-lm", "instruction")
+AVAILABLE_TASKS = (
+    "text-classification", "tabular-classification", "tabular-regression", "causal-lm",
+    "instruction",
+)  # fmt: skip
+TABLE_TASKS = ("tabular-classification", "tabular-regression")
 LATER_KEYS = ("explain", "privacy")
 BUILTIN_MODELS = ("builtin:minilm", "builtin:smollm2", "builtin:llama-kjv")
 BUILTIN_TABLES = tuple(f"{PREFIX}{name}" for name in TABLES)
@@ -71,9 +77,12 @@ class Project(BaseModel):
     """Name for people, in reports."""
     task: Task = "text-classification"
     """What the model does."""
-    model: str
+    model: str | TableModelSettings
     """The model to start from: a Hugging Face folder, `builtin:minilm`, or for language models a
-    GGUF file, `builtin:smollm2` or, without any training yet, `builtin:llama-kjv`."""
+    GGUF file, `builtin:smollm2` or, without any training yet, `builtin:llama-kjv`. For tables: the
+    parent, one of `{linear: {}}`, `{network: {}}` and `{boosting: {}}`."""
+    challengers: tuple[TableModelSettings, ...] = ()
+    """For tables: further models on the same rows, each a candidate beside the parent."""
     adapter: Path | None = None
     """Folder of a LoRA adapter that is added to a language model before anything else."""
     data: DataSettings
@@ -105,6 +114,16 @@ class Project(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of splits, training and measurements."""
 
+    @property
+    def table(self) -> TableModelSettings | None:
+        """The parent, where rows are those of a table."""
+        return None if isinstance(self.model, str) else self.model
+
+    @property
+    def base(self) -> str:
+        """Name of the model to start from; "" for tables, whose models start from nothing."""
+        return self.model if isinstance(self.model, str) else ""
+
 
 def load_project(path: Path | str, *, root: Path | None = None) -> Project:
     """Read and check a project file.
@@ -126,13 +145,19 @@ def load_project(path: Path | str, *, root: Path | None = None) -> Project:
     check_measures(project.policy, document, ("policy",), known_measures())
     _check_mitigations(project, document)
     resolved = _resolved(project, document, root or Path(path).resolve().parent)
-    check_file(resolved, document)
+    if resolved.base:
+        check_file(resolved, document)
     return resolved
 
 
 def start_folder(project: Project) -> Path:
     """Return the folder of the model that training starts from; fetched or made where need be."""
-    return model_folder(project.model, project.adapter)
+    return model_folder(project.base, project.adapter)
+
+
+def base_folder(project: Project) -> Path | None:
+    """Return the folder of `start_folder`; None for tables, whose models start from nothing."""
+    return start_folder(project) if project.base else None
 
 
 def _check_mitigations(project: Project, document: Document) -> None:
@@ -160,10 +185,12 @@ def _refuse_later_keys(document: Document) -> None:
 
 
 def _resolved(project: Project, document: Document, folder: Path) -> Project:
-    changes: dict[str, Any] = {
-        "model": _model(project.model, document, folder),
-        "data": _data(project.data, document, folder),
-    }
+    changes: dict[str, Any] = {"data": _data(project.data, document, folder)}
+    if project.task in TABLE_TASKS:
+        changes |= for_table(project, changes["data"], document)
+    else:
+        refuse_table_keys(project, document)
+        changes["model"] = _model(project.base, document, folder)
     if project.adapter is not None:
         changes["adapter"] = _existing(project.adapter, document, ("adapter",), folder)
     if project.task in LANGUAGE_TASKS:

@@ -26,7 +26,7 @@ def check_file(project: Project, document: Document) -> None:
     """
     from shipworthy.compress.fits import Shape, misfits
 
-    shape = _shape(Path(project.model)) or Shape()
+    shape = _shape(Path(project.base)) or Shape()
     for one in misfits(project.compress, shape, groups=project.data.groups):
         raise document.error(one.problem, (*_AT, *one.path), fix=one.fix)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from shipworthy.measure.licences import forbidding
 from shipworthy.release.judgement import Judgement
 from shipworthy.release.licences import licensed
 from shipworthy.release.places import PROJECT
-from shipworthy.release.project import start_folder
+from shipworthy.release.project import base_folder
 from shipworthy.release.ruler import Subject
 
 if TYPE_CHECKING:
@@ -127,8 +128,10 @@ class Models(Source):
         """All rows, read and split again."""
         from shipworthy.data.rows import load_rows
         from shipworthy.release.language import answer_kind
+        from shipworthy.release.tabular import check_sensitive
 
         try:
+            check_sensitive(self.project.data, today=datetime.now(UTC).date())
             kind = answer_kind(self.project)
             return load_rows(self.project.data, seed=self.project.seed, answers=kind)
         except (ShipworthyError, OSError) as error:
@@ -189,7 +192,7 @@ class Models(Source):
         if candidate.id not in self._subjects:
             folder = self._folder(candidate)
             size = Fact(np.array([size_bytes(folder) / 1e6]))
-            parts = licensed(self.project, start_folder(self.project))
+            parts = licensed(self.project, base_folder(self.project))
             numbers: Numbers = {
                 ("size_mb", "none"): size,
                 (LICENCES, "none"): forbidding(parts),

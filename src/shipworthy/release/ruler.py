@@ -172,7 +172,11 @@ class Ruler:
 
     def point_estimates(self, subject: Subject) -> list[Measurement]:
         """Return what an objective may rank by: accuracy and the numbers of the whole artefact."""
-        wanted = ["accuracy", *(m for m, k in MEASURES.items() if k.kind in ("speed", "fact"))]
+        wanted = [
+            "accuracy",
+            "mean_absolute_error",
+            *(m for m, k in MEASURES.items() if k.kind in ("speed", "fact")),
+        ]
         return [row for m in wanted for row in self.rows_of(subject, m, (), "none")]
 
     def rows_of(

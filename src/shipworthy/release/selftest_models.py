@@ -9,6 +9,7 @@ all of them, so that nothing but the planted harm tells one group from another.
     overconfident  sure of each answer, right or wrong      misscored scores turned round
     beyond         a time, a rate or a size beyond its limit
     garbled        answers and likelihoods of a language model that are no longer of use
+    off            numbers too high or too low
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from shipworthy.core.records import Candidate, Limit
-from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.catalogue import MEASURES, NUMBER
 from shipworthy.release.policy_fit import columns_of
 from shipworthy.release.ruler import Subject
 from shipworthy.release.selftest_pair import Pair
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 Family: TypeAlias = Literal[
     "wrong", "missed", "alarms", "churning", "stale", "random", "overconfident", "misscored",
-    "beyond", "garbled",
+    "beyond", "garbled", "off",
 ]  # fmt: skip
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
@@ -73,6 +74,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "predictive_parity_difference": ("alarms",),
 }
 FAMILIES |= {measure: ("garbled",) for measure, kind in MEASURES.items() if kind.values}
+FAMILIES |= {measure: ("off",) for measure, kind in MEASURES.items() if kind.values == NUMBER}
 """Which models break a limit on a measure; those on times and sizes are broken by `beyond`."""
 
 _WHOLE: tuple[Family, ...] = ("overconfident", "churning", "stale", "beyond")
@@ -88,13 +90,15 @@ _GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927
 class Plant:
     """What is wrong with a planted model. where: column and value of the rows; () is all of them.
 
-    share: of the answers or scores concerned. limit: place of the one exceeded, for `beyond`.
+    share: of the answers or scores concerned. limit: place of the one exceeded, for `beyond`. low:
+    whether numbers are too low, not too high, for `off`.
     """
 
     family: Family
     share: float = 1.0
     where: tuple[tuple[str, str], ...] = ()
     limit: int = -1
+    low: bool = False
 
     @property
     def whole(self) -> bool:
@@ -171,8 +175,8 @@ class Rows:
             case "random":
                 right = np.where(where, self._first < 0.5, good)
                 values = self._values.of(1, where)
-            case "garbled":
-                values = self._values.of(1, harmed)
+            case "garbled" | "off":
+                values = self._values.of(1, harmed, low=plant.low)
             case "stale":
                 right = self._depth >= self._errors() + self._gains()
             case "churning":
@@ -260,7 +264,8 @@ def plants(limit: Limit, place: int, levels: Mapping[str, Sequence[str]]) -> Ite
         if family in _WHOLE:
             yield Plant(family, where=where)
         else:
-            yield from (Plant(family, share, where) for share in SHARES)
+            low = limit.measure == "mean_error" and limit.side == "at_least"
+            yield from (Plant(family, share, where, low=low) for share in SHARES)
 
 
 def _harmed(limit: Limit, levels: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:

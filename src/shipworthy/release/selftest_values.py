@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.catalogue import MEASURES, NUMBER
 from shipworthy.measure.generation import SHARES
+from shipworthy.release.selftest_regression import planted_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,13 +49,19 @@ class RowValues:
         names = [m for m, kind in MEASURES.items() if kind.values]
         self._asked = {m: levels(limits, m) for m in names if any(li.measure == m for li in limits)}
         self._luck = luck
+        self._numbers = planted_numbers(limits, luck)
 
-    def of(self, who: int, harmed: BoolArray | None = None) -> Mapping[str, FloatArray]:
-        """Return the values of the parent (0) or of a good model (1), some rows of it harmed."""
+    def of(
+        self, who: int, harmed: BoolArray | None = None, *, low: bool = False
+    ) -> Mapping[str, FloatArray]:
+        """Return the values of the parent (0) or of a good model (1), some rows of it harmed.
+
+        low: whether harmed numbers are too low; else they are too high.
+        """
         hurt = np.zeros(len(self._luck), bool) if harmed is None else harmed
         found: dict[str, FloatArray] = {}
         for measure, level in self._asked.items():
-            if measure in _LIKELIHOOD:
+            if measure in _LIKELIHOOD or MEASURES[measure].values == NUMBER:
                 continue
             value = level[who]
             if measure in SHARES:
@@ -64,6 +71,8 @@ class RowValues:
             found[measure] = np.where(hurt, 0.0, good)
         if any(m in self._asked for m in _LIKELIHOOD):
             found |= self._likelihood(who, hurt)
+        if self._numbers is not None:
+            found |= self._numbers.of(who, hurt, low=low)
         return found
 
     def _likelihood(self, who: int, hurt: BoolArray) -> dict[str, FloatArray]:

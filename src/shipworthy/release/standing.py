@@ -37,6 +37,9 @@ OBJECTIVES = {
 }
 """What each objective minimises: a measure and its sign."""
 
+QUALITY_OF_NUMBERS = ("mean_absolute_error", 1.0)
+"""What `quality` minimises where answers are numbers."""
+
 
 @dataclass(frozen=True)
 class Number:
@@ -213,6 +216,9 @@ class Survey:
         place = [c.id for c in self.judgement.candidates].index(candidate)
         measure, sign = OBJECTIVES.get(self.judgement.objective, ("", 1.0))
         found = self.number(candidate, measure) if measure else None
+        if found is None and self.judgement.objective == "quality":
+            measure, sign = QUALITY_OF_NUMBERS
+            found = self.number(candidate, measure)
         return (found is None, 0.0 if found is None else sign * found.value, place)
 
     @cached_property

@@ -128,6 +128,8 @@ def base_model(w: Writer) -> tuple[Statement, ...]:
     if origins is None:
         return (w.absent("card.why.judged"),)
     model = origins["model"]
+    if not model["name"]:
+        return (w.said(ORIGINS, "card.say.no_base"),)
     told = [w.said(ORIGINS, "card.say.base", name=model["name"], digest=model["sha256"])]
     if "origin" in model:
         told.append(w.said(ORIGINS, "card.say.base_origin", origin=model["origin"]))

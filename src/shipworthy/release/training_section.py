@@ -47,8 +47,11 @@ class Section:
 
 def training_record(folder: Path, race: Path | None) -> dict[str, Any]:
     """Return what the stage of a training left, as JSON values. race: folder of a race's stage."""
-    from shipworthy.train.fitted import read_fitted
+    from shipworthy.train.fitted import FACTS, read_fitted
 
+    told: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    if "model" in told:
+        return told
     fitted = read_fitted(folder)
     found = fitted.facts()
     found["history"] = fitted.history.to_dicts()
@@ -63,6 +66,8 @@ def training_section(training: Mapping[str, Any]) -> Section | None:
     """Return the section of a record's training, None where there is none."""
     if not training:
         return None
+    if "model" in training:
+        return Section((table_line(training),), (), "", ())
     history = training["history"]
     drawings = []
     losses = [(row["step"], row["loss"]) for row in history]
@@ -77,6 +82,16 @@ def training_section(training: Mapping[str, Any]) -> Section | None:
         drawings.append(_drawing("throughput", speed, (), decimals=0, from_zero=True))
     words, rows = _race(training["race"])
     return Section(tuple(fact_lines(training)), tuple(drawings), words, rows)
+
+
+def table_line(training: Mapping[str, Any]) -> str:
+    """Return how the model of a table was fitted, as a sentence."""
+    loss = training["loss"]
+    return text(
+        f"training.table.{training['model']}", rows=number(training["rows"]),
+        columns=number(training["columns"]), rounds=number(training["rounds"]),
+        seconds=number(training["seconds"], 1), loss="-" if loss is None else number(loss, 4),
+    )  # fmt: skip
 
 
 def _drawing(

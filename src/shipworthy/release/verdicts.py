@@ -18,7 +18,7 @@ from shipworthy.release.judgement import Judgement, NextStep, Phrase
 from shipworthy.release.next_ground import Background
 from shipworthy.release.next_plan import plan
 from shipworthy.release.ruler import Ruler, Subject
-from shipworthy.release.standing import OBJECTIVES
+from shipworthy.release.standing import OBJECTIVES, QUALITY_OF_NUMBERS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -196,6 +196,8 @@ def objective_values(
     candidates: their ids.
     """
     measure, sign = OBJECTIVES.get(objective, ("", 1.0))
+    if objective == "quality" and not (measurements["measure"] == measure).any():
+        measure, sign = QUALITY_OF_NUMBERS
     found = {
         row["candidate"]: sign * row["value"]
         for row in measurements.iter_rows(named=True)

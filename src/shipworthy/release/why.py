@@ -94,7 +94,10 @@ def stage_names(project: Project) -> list[str]:
 
     policy = project.policy.policy()
     candidates = [recipe.name for recipe in expand(project.compress)]
-    everyone = [PARENT, *candidates]
+    parent = PARENT
+    if project.table is not None:
+        parent, candidates = project.table.title, [m.title for m in project.challengers]
+    everyone = [parent, *candidates]
     return [
         "data",
         *(["race"] if project.train.race is not None else []),
