@@ -3,7 +3,7 @@
 Each run draws candidates whose answers differ from the parent's by flips that are as often right as
 wrong, lets them be nominated on validation as a search's are, and decides on test rows. What a run
 may say of such a candidate, that a group is harmed, has the probability .025 for all limits and
-groups together (statistics.md, sections 2 and 7.2).
+groups together.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A recipe is stopped where it is sure that a limit is missed. Many slices of many limits are looked
 at, and the worst of many that are all well looks bad by chance: so the tests are those of the gate,
-one-sided, and adjusted together for their number by Holm's rule (statistics.md, section 2). A
+one-sided, and adjusted together for their number by Holm's rule (docs/method.md, section 16). A
 recipe that keeps all its limits is then stopped with a probability of `LEVEL` at most, however many
 slices there are and however they depend on each other.
 """
