@@ -188,7 +188,7 @@ class Tally:
     def _refuse(self, wrong: NDArray[np.bool_], column: str, what: str, values: FloatArray) -> None:
         row = int(np.argmax(wrong))
         value = values[row]
-        shown = text("error.predictions.missing_score") if np.isnan(value) else f"{value:g}"
+        shown = text("error.audit.nothing") if np.isnan(value) else f"{value:g}"
         raise DataError(
             text(f"error.audit.{what}", shown=shown),
             file=self.file,

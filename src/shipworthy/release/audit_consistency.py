@@ -53,7 +53,7 @@ def consistency(
         for name, column in zip(names, columns, strict=True):
             wrong = ~np.isfinite(column)
             if wrong.any():
-                shown = text("error.predictions.missing_score")
+                shown = text("error.audit.nothing")
                 raise DataError(
                     text("error.audit.feature", shown=shown), file=table.name, column=name,
                     fix=text("error.audit.feature.fix"),
