@@ -35,9 +35,10 @@ def write_answers(
 
     from shipworthy.core.progress import progress
     from shipworthy.model.runtimes import load_predictor
+    from shipworthy.model.table_model import TableModel
 
     model = load_predictor(model_folder)
-    if model.info.does == "predict" and not classes:
+    if isinstance(model, TableModel) and model.info.does == "predict" and not classes:
         with progress("measure", total=rows.height, unit="rows") as step:
             predicted = model.predict(rows, step)
         pl.DataFrame({PREDICTION: predicted}).write_parquet(out / ANSWERS)
