@@ -77,7 +77,7 @@ def test_errors_are_those_of_the_jackknife(measure: str, paired: bool) -> None:
     scale = 1.0 if paired or measure in ("mean_error", "r2") else estimate.value[0]
     error = estimate.standard_error[0] * scale
     # A little wider: four rows of typical size are added, and the skewness.
-    assert jackknife * 0.98 < error < jackknife * 1.12
+    assert jackknife * 0.98 < error < jackknife * 1.3
 
 
 def test_a_change_is_the_difference_of_the_levels_and_0_for_one_artefact() -> None:
