@@ -170,7 +170,7 @@ def test_a_project_makes_them_and_measures_them_on_validation(tmp_path: Path) ->
     # Another list is another candidate, whatever it is called.
     (tmp_path / "mine.txt").write_text("film / very\n")
     mitigate_project(project, tmp_path, tell=again.append)
-    other = [s for s in again if s.name.endswith("augmentation-mine")]
+    other = [s for s in again if s.name == "candidate counterfactual-augmentation-mine"]
     assert len({stage.key for stage in other}) == 2
 
 

@@ -214,7 +214,7 @@ def test_the_worst_group_gets_the_weight() -> None:
     labels = np.where(groups == 1, 1 - signs, signs)  # a few rows say the opposite of the others
     features = np.stack([2.0 * signs - 1, generator.normal(size=2000)], axis=1)
     right = []
-    for lesson in (None, GroupDRO(groups, step=0.2)):
+    for lesson in (None, GroupDRO(groups, step=0.02)):
         said = answers(trained(features, labels, lesson, epochs=8, rate=0.05), features)
         right.append([float(np.mean(said[groups == g] == labels[groups == g])) for g in (0, 1)])
     assert min(right[0]) < 0.1
