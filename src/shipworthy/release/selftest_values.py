@@ -46,7 +46,7 @@ class RowValues:
     """
 
     def __init__(self, limits: Sequence[Limit], luck: FloatArray) -> None:
-        names = [m for m, kind in MEASURES.items() if kind.values]
+        names = [m for m, kind in MEASURES.items() if kind.values and kind.values != NUMBER]
         self._asked = {m: levels(limits, m) for m in names if any(li.measure == m for li in limits)}
         self._luck = luck
         self._numbers = planted_numbers(limits, luck)
@@ -61,7 +61,7 @@ class RowValues:
         hurt = np.zeros(len(self._luck), bool) if harmed is None else harmed
         found: dict[str, FloatArray] = {}
         for measure, level in self._asked.items():
-            if measure in _LIKELIHOOD or MEASURES[measure].values == NUMBER:
+            if measure in _LIKELIHOOD:
                 continue
             value = level[who]
             if measure in SHARES:
