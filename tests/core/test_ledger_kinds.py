@@ -58,6 +58,10 @@ SAMPLES = {
     },
     "selftest": {"policy_digest": DIGEST, "code": DIGEST, "passed": True},
     "recovered": {"bytes": 3, "sha256": DIGEST},
+    "sensitive": {
+        "columns": ["sex"], "reason": "the law asks for it", "delete_by": "2027-01-31",
+        "rows": DIGEST, "by": "ada",
+    },
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from shipworthy.core.records import Limit, Outcome
-from shipworthy.measure.catalogue import MEASURES
+from shipworthy.measure.catalogue import MEASURES, NUMBER
 from shipworthy.measure.decide import Evidence, assess, decide_candidate
 from shipworthy.measure.estimates import Mean, PairedChange, Rate, Unmeasured
 from shipworthy.measure.generation import SHARES
@@ -17,7 +17,7 @@ from shipworthy.measure.quality import quality
 from shipworthy.measure.slices import partition
 from shipworthy.model.predictions import Predictions
 
-LANGUAGE = [name for name, kind in MEASURES.items() if kind.values]
+LANGUAGE = [name for name, kind in MEASURES.items() if kind.values and kind.values != NUMBER]
 LIKELIHOOD = ("perplexity", "bits_per_byte")
 
 
