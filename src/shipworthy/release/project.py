@@ -77,7 +77,7 @@ class Project(BaseModel):
     """Name for people, in reports."""
     task: Task = "text-classification"
     """What the model does."""
-    model: str | TableModelSettings
+    model: TableModelSettings | str
     """The model to start from: a Hugging Face folder, `builtin:minilm`, or for language models a
     GGUF file, `builtin:smollm2` or, without any training yet, `builtin:llama-kjv`. For tables: the
     parent, one of `{linear: {}}`, `{network: {}}` and `{boosting: {}}`."""
