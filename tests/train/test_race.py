@@ -170,10 +170,20 @@ def test_a_real_race(
     assert result.winner == "quick" and result.standings[0].low > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_through_ray(
-    model_folder: Path, rows: pl.DataFrame, calibration: pl.DataFrame, tmp_path: Path
+    model_folder: Path,
+    rows: pl.DataFrame,
+    calibration: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    import ray
+
+    # A cluster of its own, on this machine.
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     settings = TrainSettings.model_validate({"max_length": 32, "batch_size": {"global": 8}})
     given = given_to(
         model_folder,
@@ -181,4 +191,8 @@ def test_through_ray(
         {"rows": rows, "calibration": calibration, "validation": calibration},
     )
     trial = Trial(DEFAULT, 1, settings.model_dump(mode="json"), 2000)
-    assert len(run_in_process(trial, given)) == calibration.height
+    try:
+        assert len(run_in_process(trial, given)) == calibration.height
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()

@@ -65,7 +65,7 @@ def keeping(recipe: Recipe, parts: Sequence[FloatPart], *, at: int | None = None
 
     >>> cut = named({"steps": [{"neurons": 0.5}, {"recover": {}}, "int8"]})
     >>> keeping(cut, ["embeddings", 1]).name
-    'neurons-50+recover-1+int8-keep-embeddings-1'
+    'neurons-50+recover+int8-keep-embeddings-1'
     """
     steps, places = steps_of(recipe), sparable(recipe)
     if not places or (at is not None and at not in places):

@@ -9,6 +9,7 @@ stays.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -222,9 +223,10 @@ def processes() -> int:
 def run_in_process(trial: Trial, given: dict[str, Any]) -> list[int]:
     """Train and measure in a process of its own; given: arguments of `race_trial.measured`.
 
-    Where Ray is installed the cluster that it knows does the work, else this machine.
+    Where RAY_ADDRESS names a cluster and Ray is installed the cluster does the work, else this
+    machine.
     """
-    if find_spec("ray") is not None:
+    if os.environ.get("RAY_ADDRESS") and find_spec("ray") is not None:
         return _through_ray(asdict(trial), given)
     environment = {
         "OMP_NUM_THREADS": str(max(1, threads() // processes())),
