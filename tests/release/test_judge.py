@@ -116,7 +116,9 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert ended.stdout.startswith("[] ['Judgement', '__version__', 'judge', 'load_run']")
+    assert ended.stdout.startswith(
+        "[] ['Audit', 'Judgement', '__version__', 'audit', 'judge', 'load_run']"
+    )
 
 
 # Several candidates
