@@ -31,8 +31,9 @@ from shipworthy.release.audit_words import (
 )
 from shipworthy.release.display import capital, measure_name, text
 from shipworthy.release.evidence import percent
-from shipworthy.release.report import LANGUAGE_TAGS, environment
+from shipworthy.release.report import LANGUAGE_TAGS
 from shipworthy.release.sections import icon_of, method_name, tone
+from shipworthy.release.templating import environment
 from shipworthy.release.wording import outcome_word, phrase
 
 MOST_DRAWN = 30

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from markupsafe import Markup
 
@@ -19,10 +18,8 @@ from shipworthy.core.records import Outcome
 from shipworthy.release.cells import Column, clean, table, wrap
 from shipworthy.release.report import LANGUAGE_TAGS
 from shipworthy.release.sections import icon_of, tone
+from shipworthy.release.templating import environment
 from shipworthy.release.wording import outcome_word
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Page:
 def html(page: Page) -> str:
     """Return the page as one self-contained HTML file."""
     found: str = (
-        _environment()
+        environment()
         .get_template("plain_page.html.jinja")
         .render(page=page, lang=LANGUAGE_TAGS[language()])
     )
@@ -147,16 +144,3 @@ def _said(cell: Cell) -> str:
     if isinstance(cell, str):
         return cell
     return f"{cell.word} ({cell.why})" if cell.why else cell.word
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("shipworthy.release", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -35,11 +34,9 @@ from shipworthy.release.search_rows import is_search_note, search_section
 from shipworthy.release.sections import counts, every_limit, icon_of, limits_table, tone
 from shipworthy.release.standing import Survey, survey
 from shipworthy.release.summary import headline
+from shipworthy.release.templating import environment
 from shipworthy.release.training_section import training_section
 from shipworthy.release.wording import phrase
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 LANGUAGE_TAGS = {"en": "en", "zh": "zh-Hans"}
 _OUTCOMES = {
@@ -130,17 +127,3 @@ def _date(judgement: Judgement) -> str:
     at = judgement.created.astimezone(UTC)
     month = text(f"report.month.{at.month}")
     return text("report.date", day=at.day, month=month, year=at.year, time=f"{at:%H:%M}")
-
-
-@cache
-def environment() -> Environment:
-    """Return what renders pages: templates of this room, everything escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("shipworthy.release", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
