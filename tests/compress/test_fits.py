@@ -29,6 +29,8 @@ def found(recipe: Any, config: dict[str, Any] = BERT, **more: Any) -> list[Misfi
         ({"int8": {"keep_float": ["embeddings", 40]}}, "1 int8 keep_float", "0 to 5"),
         ({"int4": {"keep_float": [6]}}, "1 int4 keep_float", "0 to 5"),
         ({"prune": {"share": 0.3, "keep": [6]}}, "1 prune keep", "0 to 5"),
+        ({"heads": {"share": 0.25, "keep": [6]}}, "1 heads keep", "0 to 5"),
+        ({"low_rank": {"share": 0.5, "keep": [9]}}, "1 low_rank keep", "0 to 5"),
         ({"distill": {"layers": 9}}, "1 distill layers", "6 or fewer"),
         ({"distill": {"layers": [0, 9]}}, "1 distill layers", "0 to 5"),
         ({"distill": {"hidden": 384}}, "1 distill hidden", "below 384"),
@@ -65,6 +67,8 @@ def test_what_cannot_be_is_named_with_its_key_and_what_could(
         {"vocabulary": {"seen": 1}},
         {"int8": {"keep_float": ["embeddings", 5]}},
         {"steps": [{"layers": [0, 3, 5]}, {"prune": {"share": 0.3, "keep": [2]}}, "int8"]},
+        {"heads": 0.25},
+        {"low_rank": 0.5},
         {"prune": {"share": 0.5, "pattern": "2:4"}},
     ],
 )

@@ -135,7 +135,7 @@ def _of_step(key: str, options: Any, shape: Shape) -> Iterator[_Wrong]:
             yield (), "all", {"count": shape.blocks}
     elif key in ("int8", "int4", "quantization_aware"):
         yield from _absent(("keep_float",), options.get("keep_float", ()), shape.blocks)
-    elif key == "prune":
+    elif key in ("prune", "heads", "low_rank"):
         yield from _absent(("keep",), options.get("keep", ()), shape.blocks)
         if options.get("pattern") == "2:4":
             odd = next((n for n in (shape.hidden, shape.neurons) if n is not None and n % 4), None)

@@ -35,7 +35,7 @@ def left_as_they_are(recipe: Recipe, parent: Path | str, out: Path | str) -> tup
     recipe: of one step. parent, out: the folders of what it was made of and what it made.
     """
     settings = recipe.settings
-    if settings.get("weights") in ("int8", "int4") and (read_info(out).does == "classify"):
+    if settings.get("weights") in ("int8", "int4") and read_info(out).does == "classify":
         return _in_graph(parent, out, keep=settings.get("keep_float", ()))
     if any(key in settings for key in _OF_PARTS):
         return _unknown(load_module(parent), parent, known=True)

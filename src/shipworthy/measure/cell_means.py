@@ -7,20 +7,19 @@ over units give the variance; where rows are units, the squares of their weights
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from shipworthy.measure.cells import Area, over
-from shipworthy.measure.estimates import Mean
-from shipworthy.measure.rates import widened
+from shipworthy.measure.estimates import Mean, Scale
+from shipworthy.measure.rates import on_its_scale, widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray: TypeAlias = NDArray[np.float64]
     BoolArray: TypeAlias = NDArray[np.bool_]
-    Scale: TypeAlias = Literal["identity", "log", "logit"]
 
 LEAST_PROBABILITY = 1e-7
 """Probabilities are clipped here before their logarithm is taken."""
@@ -71,14 +70,8 @@ def linear(
         reach = largest
     reach = np.nan_to_num(reach * (1.0 if cells.unit is None else over(n, units)))
     error = widened(np.sqrt(np.maximum(plain, 0.0)), squares, sizes, cubes, reach)
-    ends = {"identity": (), "log": (0.0,), "logit": (0.0, 1.0)}[scale]
-    if np.isin(value, ends).any():
-        scale = "identity"
+    scale, error = on_its_scale(value, error, scale)
     with np.errstate(invalid="ignore", divide="ignore"):
-        if scale == "log":
-            error = error / value
-        elif scale == "logit":
-            error = error / (value * (1 - value))
         deff = np.fmax(over(plain, independent), where.kish(rows))
     return Mean(
         value=np.asarray(value, dtype=np.float64),

@@ -13,6 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+Scale: TypeAlias = Literal["identity", "log", "logit"]
+"""On which an estimate is about normal."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -84,7 +87,7 @@ class Mean:
     n: FloatArray
     units: FloatArray
     deff: FloatArray
-    scale: Literal["identity", "log", "logit"]
+    scale: Scale
     method: str
     least_count: FloatArray
     identical: NDArray[np.bool_]

@@ -7,11 +7,11 @@ where few rows carry them (`cautious`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from shipworthy.measure.estimates import Mean, PairedChange, Rate
+from shipworthy.measure.estimates import Mean, PairedChange, Rate, Scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def mean(
     values: FloatArray,
     *,
     reach: float,
-    scale: Literal["identity", "log", "logit"] = "identity",
+    scale: Scale = "identity",
     method: str = "mean over units, t",
     identical: bool = False,
 ) -> Mean:
@@ -98,6 +98,23 @@ def ratio(
     return value, influence, total
 
 
+def on_its_scale(value: FloatArray, error: FloatArray, scale: Scale) -> tuple[Scale, FloatArray]:
+    """Return the scale that estimates are judged on, and their errors there (delta method).
+
+    value, error: of each slice, on the identity scale. Where a value lies on an end of the scale
+    (an area of 1 has no logit) all are judged on the identity scale.
+    """
+    ends = {"identity": (), "log": (0.0,), "logit": (0.0, 1.0)}[scale]
+    if np.isin(value, ends).any():
+        return "identity", error
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if scale == "log":
+            return scale, error / value
+        if scale == "logit":
+            return scale, error / (value * (1 - value))
+    return scale, error
+
+
 def summary(
     rows: Partition,
     value: FloatArray,
@@ -106,7 +123,7 @@ def summary(
     n: FloatArray,
     units: FloatArray,
     reach: FloatArray,
-    scale: Literal["identity", "log", "logit"],
+    scale: Scale,
     method: str,
     identical: bool,
     variance: FloatArray | None = None,
@@ -125,14 +142,8 @@ def summary(
     sums, owners = rows.unit_sums(influence)
     reach = reach * _over(n, units)
     error = cautious(np.sqrt(variance), sums, owners, reach, few=few)
-    ends = {"identity": (), "log": (0.0,), "logit": (0.0, 1.0)}[scale]
-    if np.isin(value, ends).any():
-        scale = "identity"
+    scale, error = on_its_scale(value, error, scale)
     with np.errstate(invalid="ignore", divide="ignore"):
-        if scale == "log":
-            error = error / value
-        elif scale == "logit":
-            error = error / (value * (1 - value))
         independent = rows.sums(influence**2) * n / (n - 1)
         deff = np.fmax(variance / independent, 1.0)
     clustered = rows.unit_codes is not None

@@ -89,20 +89,28 @@ class OnnxClassifier(TextClassifier):
         return logits
 
     def _session(self, threads: int) -> Any:
-        import onnxruntime
+        return open_graph(self.folder, threads)
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that wait for the next call would otherwise keep their processors busy.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        file = self.folder / GRAPH
-        try:
-            return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no base below Exception
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(
-                text("error.onnx_runtime.load", file=GRAPH, reason=translated(reason)),
-                folder=self.folder,
-            ) from error
+
+def open_graph(folder: Path, threads: int) -> Any:
+    """Return a session of ONNX Runtime for the graph of a folder.
+
+    threads: that one call uses, at least 1. Raises ModelError where it cannot be loaded.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that wait for the next call would otherwise keep their processors busy.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return onnxruntime.InferenceSession(
+            folder / GRAPH, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors share no base below Exception
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            text("error.onnx_runtime.load", file=GRAPH, reason=translated(reason)), folder=folder
+        ) from error

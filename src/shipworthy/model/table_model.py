@@ -22,8 +22,9 @@ from shipworthy.core.device import threads as available_threads
 from shipworthy.core.errors import DataError, InputError, MissingExtraError, ModelError
 from shipworthy.core.locale import text
 from shipworthy.core.locale.libraries import translated
-from shipworthy.model.checkpoint import GRAPH, TREES, WEIGHTS, artefact_files, read_info
+from shipworthy.model.checkpoint import TREES, WEIGHTS, artefact_files, read_info
 from shipworthy.model.decision import read_offsets
+from shipworthy.model.onnx_runtime import open_graph
 from shipworthy.model.table_columns import Columns, read_table
 from shipworthy.model.text_classifier import log_softmax
 
@@ -125,24 +126,7 @@ class LinearTable(TableModel):
     def __init__(self, folder: Path | str, *, threads: int | None = None) -> None:
         """Load a folder; see `TableModel`."""
         super().__init__(folder, threads=threads)
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        file = self.folder / GRAPH
-        try:
-            self.session = onnxruntime.InferenceSession(
-                file, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its errors share no base below Exception
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(
-                text("error.onnx_runtime.load", file=GRAPH, reason=translated(reason)),
-                folder=self.folder,
-            ) from error
+        self.session = open_graph(self.folder, self.threads)
 
     def outputs(self, values: NDArray[Any]) -> FloatArray:
         """Answer to encoded rows, shape (n, k) or (n, 1)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipworthy.core.records import ALL_ROWS, Slice
 from shipworthy.release.audit_records import Audit, GroupNumber, GroupRow, measure_of
-from shipworthy.release.nulls import to_null
+from shipworthy.release.nulls import interval, to_null
 from shipworthy.release.wording import phrase
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def _group(row: GroupRow) -> dict[str, Any]:
 
 def _interval(number: GroupNumber) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "value": to_null(number.value),
-        "low": to_null(number.low),
-        "high": to_null(number.high),
+        **interval(number.value, number.low, number.high),
         "n": number.n,
     }
     if not math.isnan(number.shrunk):

@@ -20,7 +20,7 @@ from shipworthy.release.judgement import (
     SelftestEvidence,
 )
 from shipworthy.release.levelling import levellings
-from shipworthy.release.nulls import to_null
+from shipworthy.release.nulls import interval, to_null
 from shipworthy.release.standing import Number, Survey, survey
 from shipworthy.release.wording import phrase
 
@@ -107,9 +107,7 @@ def step_document(step: NextStep) -> dict[str, Any]:
     """Return the object of one next step; its effect is on the scale of `measurements.parquet`."""
     effect = {
         "measure": step.effect_measure,
-        "value": to_null(step.effect),
-        "low": to_null(step.effect_low),
-        "high": to_null(step.effect_high),
+        **interval(step.effect, step.effect_low, step.effect_high),
     }
     return {
         "candidate": step.candidate,
@@ -225,8 +223,4 @@ def _keyed(said: Phrase) -> dict[str, Any]:
 def _interval(found: Number | None) -> dict[str, float | None] | None:
     if found is None:
         return None
-    return {
-        "value": to_null(found.value),
-        "low": to_null(found.low),
-        "high": to_null(found.high),
-    }
+    return interval(found.value, found.low, found.high)

@@ -13,7 +13,7 @@ from shipworthy.core.records import Slice
 from shipworthy.release.display import text
 from shipworthy.release.judgement import Phrase
 from shipworthy.release.next_words import figure_in
-from shipworthy.release.nulls import from_null, to_null
+from shipworthy.release.nulls import from_null, interval, to_null
 from shipworthy.release.wording import phrase
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _part(part: Part) -> dict[str, Any]:
     return {
         "parts": list(part.parts),
         "recipe": written(part.recipe),
-        "back": {"value": to_null(part.back), "low": to_null(part.low), "high": to_null(part.high)},
+        "back": interval(part.back, part.low, part.high),
         "nearer": to_null(part.nearer),
         "mb": to_null(part.mb),
         "p95_ms": to_null(part.ms),

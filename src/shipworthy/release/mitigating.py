@@ -13,7 +13,7 @@ from shipworthy.core.lock import hold
 from shipworthy.release.cells import Column, table
 from shipworthy.release.display import measure_name, shown
 from shipworthy.release.failures import Failures
-from shipworthy.release.nulls import to_null
+from shipworthy.release.nulls import interval
 from shipworthy.release.places import CACHE
 
 if TYPE_CHECKING:
@@ -152,4 +152,4 @@ def _figure(one: Measurement) -> str:
 
 
 def _interval(one: Measurement) -> dict[str, float | None]:
-    return {"value": to_null(one.value), "low": to_null(one.low), "high": to_null(one.high)}
+    return interval(one.value, one.low, one.high)

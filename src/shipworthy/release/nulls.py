@@ -14,6 +14,15 @@ def to_null(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
+def interval(value: float, low: float, high: float) -> dict[str, float | None]:
+    """Return a number with its interval, as JSON documents hold it.
+
+    >>> interval(0.5, math.nan, 1.0)
+    {'value': 0.5, 'low': None, 'high': 1.0}
+    """
+    return {"value": to_null(value), "low": to_null(low), "high": to_null(high)}
+
+
 def from_null(value: float | None) -> float:
     """Return a number to reckon with; NaN where there is none.
 

@@ -35,7 +35,7 @@ from shipworthy.measure.local_law import BiasAudit, bias_audit, category_rates
 from shipworthy.measure.reference import Reference, read_reference
 from shipworthy.measure.slices import unit_codes
 from shipworthy.measure.table_columns import finite, named_values, selected_rows
-from shipworthy.release.nulls import to_null
+from shipworthy.release.nulls import interval, to_null
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -329,8 +329,8 @@ def _impact(i: Impact, columns: Sequence[str]) -> dict[str, Any]:
         "assessed": i.assessed,
         "selected": i.selected,
         "share": to_null(i.share),
-        "rate": _interval(i.rate, i.low, i.high),
-        "impact_ratio": _interval(i.ratio, i.ratio_low, i.ratio_high),
+        "rate": interval(i.rate, i.low, i.high),
+        "impact_ratio": interval(i.ratio, i.ratio_low, i.ratio_high),
         "highest": i.highest,
         "excluded": i.excluded,
         "below": i.below,
@@ -339,10 +339,6 @@ def _impact(i: Impact, columns: Sequence[str]) -> dict[str, Any]:
         "answer": None if i.answer is None else i.answer.value,
         "reason": i.reason or None,
     }
-
-
-def _interval(value: float, low: float, high: float) -> dict[str, float | None]:
-    return {"value": to_null(value), "low": to_null(low), "high": to_null(high)}
 
 
 def _comparison(f: FourFifths, columns: Sequence[str]) -> dict[str, Any]:
