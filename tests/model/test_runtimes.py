@@ -157,3 +157,14 @@ def test_a_graph_runs_without_torch(onnx: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_that_cannot_be_traced_is_told_in_one_line(parent: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, FNetConfig
+
+    small = FNetConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, intermediate_size=32)
+    untraced = AutoModelForSequenceClassification.from_config(small).eval()
+    with pytest.raises(ModelError, match="kind fnet as a graph: .+; choose recipes") as raised:
+        export_onnx(parent, tmp_path / "out", prepare=lambda module: untraced)
+    assert "\n" not in str(raised.value)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shipworthy.core import locale
 from shipworthy.core.errors import ModelError
 from shipworthy.core.files import write_atomically
+from shipworthy.core.locale.libraries import translated
 from shipworthy.model.checkpoint import GRAPH, INFO, companions, read_info, write_info
 from shipworthy.model.pretrained import load_module
 
@@ -40,7 +41,8 @@ def export_onnx(
 
     The graph has the inputs `input_ids` and `attention_mask`, int64 of shape (batch, length), and
     the output `logits`, fp32 of shape (batch, k). prepare: returns the module that is exported.
-    Raises ModelError where the folder is not of the runtime `torch`, or the graph is too large.
+    Raises ModelError where the folder is not of the runtime `torch`, the graph is too large, or
+    torch cannot trace a model of this kind.
     """
     info = read_info(folder)
     if info.runtime != "torch":
@@ -77,12 +79,22 @@ def _graph(module: torch.nn.Module) -> onnx.ModelProto:
     # Sizes of 1 would be taken for constants; distinct sizes keep the two dimensions apart.
     ids = torch.full((3, 7), int(model.config.pad_token_id or 0) + 1)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    with _quiet(), torch.inference_mode():
-        program = torch.onnx.export(
-            model, kwargs=inputs, dynamo=True, dynamic_shapes=dict.fromkeys(inputs, shape),
-            input_names=list(inputs), output_names=["logits"], opset_version=OPSET,
-            external_data=False, verbose=False,
-        )  # fmt: skip
+    try:
+        with _quiet(), torch.inference_mode():
+            program = torch.onnx.export(
+                model, kwargs=inputs, dynamo=True, dynamic_shapes=dict.fromkeys(inputs, shape),
+                input_names=list(inputs), output_names=["logits"], opset_version=OPSET,
+                external_data=False, verbose=False,
+            )  # fmt: skip
+    except torch.onnx.OnnxExporterError as error:
+        # What went wrong stands in the cause; the error itself tells how to debug torch.
+        told = str(error.__cause__ or error).strip()
+        reason = told.splitlines()[0] if told else type(error.__cause__ or error).__name__
+        kind = model.config.model_type
+        raise ModelError(
+            locale.text("error.onnx_export.graph", kind=kind, reason=translated(reason)),
+            fix=locale.text("error.onnx_export.graph.fix"),
+        ) from error
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
     _strip(proto)
